@@ -1,0 +1,122 @@
+"""Command line: python -m plqlite [IMAGE…]. Explains the sample portrait if no image is given."""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import plqlite
+from plqlite.show import grid, save_figure
+
+MODELS = {"sface": plqlite.sface, "facenet": plqlite.facenet}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; bad arguments end the program with exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m plqlite",
+        description="Explain for every pixel of a face photo how useful it is for recognition.",
+    )
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", help="face photos; without any, the sample portrait"
+    )
+    parser.add_argument("--model", choices=MODELS, help="face-recognition network (default: both)")
+    passes = parser.add_mutually_exclusive_group()
+    passes.add_argument(
+        "--passes", type=int, default=100, metavar="N", help="dropout passes, at least 2 (default: 100)"
+    )
+    passes.add_argument("--closed-form", action="store_true", help="the limit of infinitely many passes")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="chooses the dropout masks (default: 0)"
+    )
+    parser.add_argument(
+        "--reading",
+        choices=["signed", "literal", "summed"],
+        default="signed",
+        help="of Eq. 3 (default: signed)",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="PNG to write (default: plq.png; none with --json)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+    options = parser.parse_args(arguments)
+    if options.passes < 2:
+        parser.error(f"--passes {options.passes}: at least 2 are needed")
+    if options.closed_form:
+        options.passes = None
+    if options.out is None and not options.json:
+        options.out = Path("plq.png")
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        parser.error(f"--out {options.out}: its folder does not exist")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Explain each image with each model; return 1 if something failed, else 0."""
+    options = parse(arguments)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    photos = {image: image for image in options.images} or {"astronaut": plqlite.sample_faces()["astronaut"]}
+    rows, labels, failed = [], [], False
+    for name in [options.model] if options.model else MODELS:
+        try:
+            model = MODELS[name](options.device)
+        except (OSError, RuntimeError, ValueError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        for image, photo in photos.items():
+            try:
+                images = plqlite.load_face(photo, model)
+                explanation = plqlite.explain(model, images, options.passes, options.seed, options.reading)
+            except (OSError, ValueError) as error:
+                print(f"{image}: {error}", file=sys.stderr)
+                failed = True
+                continue
+            result = report(options, image, name, explanation)
+            print(json.dumps(result) if options.json else describe(result), flush=True)
+            rows.append((images[0], explanation.plq[0]))
+            labels.append(f"{name}: Q̂ = {result['scaled_quality']:.2f}")
+    return int(failed | (bool(rows and options.out) and not draw(rows, labels, options)))
+
+
+def report(options: argparse.Namespace, image: str, model: str, explanation: plqlite.Explanation) -> dict:
+    """Return the numbers of one image and one model."""
+    return {
+        "image": image,
+        "model": model,
+        "quality": explanation.quality.item(),
+        "scaled_quality": explanation.scaled_quality.item(),
+        "plq_mean": explanation.plq.mean().item(),
+        "reading": options.reading,
+        "passes": options.passes,
+        "seed": options.seed,
+    }
+
+
+def describe(result: dict) -> str:
+    """Put the numbers of one image and one model into a line of text."""
+    return (
+        f"{result['image']}  {result['model']:<8} quality Q = {result['quality']:.3f}   "
+        f"scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
+    )
+
+
+def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:
+    """Write the picture and say what to do next; return whether it could be written."""
+    try:
+        save_figure(grid(rows, labels), options.out)
+    except OSError as error:
+        print(f"{options.out} cannot be written: {error}", file=sys.stderr)
+        return False
+    if not options.json:
+        print(f"wrote {options.out}: green pixels are useful for recognition, red ones are not")
+    if not options.json and not options.images:
+        print(
+            "next: .venv/bin/jupyter lab notebooks/00_quickstart.ipynb   or: python -m plqlite YOUR_PHOTO.jpg"
+        )
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The three steps in one: a batch of face images in, their quality and quality maps out."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from plqlite.models import FaceModel
+from plqlite.quality import closed_form_quality, robustness, scale_quality, stochastic_embeddings
+from plqlite.regression import node_weights, quality_node
+from plqlite.saliency import mean_over_channels, pixel_gradient, pixel_level_quality
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` finds out about B images.
+
+    Attributes
+    ----------
+    quality : Q (Eq. 1), (B,), comparable between images of one model
+    scaled_quality : Q̂ (Eq. 2), (B,), 0..1
+    saliency : Ŝ (Eq. 5), (B, H, W), in Q̂ per grey level
+    plq : pixel-level quality P (Eq. 7), (B, H, W), 0..1
+    """
+
+    quality: torch.Tensor
+    scaled_quality: torch.Tensor
+    saliency: torch.Tensor
+    plq: torch.Tensor
+
+    def numpy(self) -> dict[str, np.ndarray]:
+        """Return the four results as NumPy arrays by name."""
+        return {name: value.cpu().numpy() for name, value in vars(self).items()}
+
+    def save(self, path: str | Path) -> None:
+        """Write the four results to an .npz file, which appears only when it is complete.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> explanation.save("plq.npz")
+        >>> np.load("plq.npz")["plq"].shape
+        (1, 112, 112)
+        """
+        path = Path(path)
+        aside = path.with_name(path.name + ".part")
+        with aside.open("wb") as file:
+            np.savez_compressed(file, **self.numpy())
+        os.replace(aside, path)
+
+
+def explain(
+    model: FaceModel,
+    images: torch.Tensor,
+    passes: int | None = 100,
+    seed: int = 0,
+    reading: str = "signed",
+    dropout: float = 0.5,
+) -> Explanation:
+    """Explain for every pixel how useful it is for recognition (Eq. 1 to 7).
+
+    One forward pass of the backbone and one backward pass, however many dropout passes.
+
+    Parameters
+    ----------
+    model : a FaceModel
+    images : (B, 3, size, size) aligned RGB, 0..255
+    passes : dropout passes m; None for the closed form, which is their limit and draws nothing
+    seed : chooses the dropout masks
+    reading : of Eq. 3, see `node_weights`
+    dropout : share of features set to zero
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad images (see `check_images`), passes below 2, a dropout outside (0, 1), another reading.
+    DropoutHasNoEffectError
+        The embeddings of an image do not vary under dropout.
+
+    Examples
+    --------
+    >>> model = plqlite.sface()
+    >>> plqlite.explain(model, plqlite.load_face("photo.jpg", model)).plq.shape
+    torch.Size([1, 112, 112])
+    """
+    images = images.detach().requires_grad_()
+    features = model.features(images)  # (B, D): the one forward pass of the backbone
+    with torch.no_grad():  # Eq. 3 takes the quality as a constant
+        if passes is None:
+            quality = closed_form_quality(model.head, features, dropout)
+        else:
+            quality = robustness(stochastic_embeddings(model.head, features, passes, dropout, seed))
+        scaled = scale_quality(quality, model.scaling.alpha, model.scaling.r)
+    embedding = normalize(model.head(features), dim=-1)  # (B, d)
+    output = quality_node(embedding, node_weights(embedding, scaled, reading))  # (B,)
+    saliency = mean_over_channels(pixel_gradient(output, images))  # (B, H, W): the one backward pass
+    return Explanation(quality, scaled, saliency, pixel_level_quality(saliency, model.scaling.gamma))

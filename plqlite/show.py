@@ -1,0 +1,191 @@
+"""Figures, always on the fixed scale 0..1, and a panel to play with."""
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import ipywidgets as widgets
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from plqlite.explain import Explanation, explain
+from plqlite.faces import load_face
+from plqlite.models import FaceModel
+from plqlite.saliency import pixel_level_quality
+
+RED_YELLOW_GREEN = "RdYlGn"  # the paper's colours: red is low, green is high
+COLOUR_BLIND_SAFE = "cividis"  # dark blue is low, yellow is high
+
+
+def show(
+    images: torch.Tensor, explanation: Explanation, names: Sequence[str] = (), colours: str = RED_YELLOW_GREEN
+) -> Figure:
+    """Draw face, map and overlay of each image in a row, with the colour bar 0..1.
+
+    Parameters
+    ----------
+    images : (B, 3, H, W) RGB 0..255, what was explained
+    explanation : from `explain`
+    names : a title for each row
+    colours : a matplotlib colour map; COLOUR_BLIND_SAFE for those who cannot tell red from green
+
+    Returns
+    -------
+    A matplotlib figure; a notebook draws it when it is the last line of a cell.
+
+    Examples
+    --------
+    >>> images = plqlite.load_face("photo.jpg", model)
+    >>> plqlite.show(images, plqlite.explain(model, images))
+    """
+    rows = [(image, plq) for image, plq in zip(images, explanation.plq, strict=True)]
+    labels = [
+        f"Q = {q:.3f}, Q̂ = {scaled:.2f}"
+        for q, scaled in zip(explanation.quality, explanation.scaled_quality, strict=True)
+    ]
+    if names:
+        labels = [f"{name}: {label}" for name, label in zip(names, labels, strict=True)]
+    return grid(rows, labels, colours)
+
+
+def grid(
+    rows: Sequence[tuple[torch.Tensor, torch.Tensor]], labels: Sequence[str], colours: str = RED_YELLOW_GREEN
+) -> Figure:
+    """Draw several faces with their maps, of one model or of several.
+
+    Parameters
+    ----------
+    rows : pairs of image (3, H, W), RGB 0..255, and its map P (H, W), 0..1
+    labels : a title for each row
+    colours : a matplotlib colour map
+
+    Returns
+    -------
+    A matplotlib figure.
+
+    Examples
+    --------
+    >>> grid([(images[0], explanation.plq[0])], ["astronaut"])
+    """
+    figure = Figure(figsize=(6.6, 2.3 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)  # not pyplot: a notebook would draw the figure twice, and keep it
+    axes = figure.subplots(len(rows), 3, squeeze=False)
+    for row, (image, plq), label in zip(axes, rows, labels, strict=True):
+        face = image.detach().permute(1, 2, 0).cpu().numpy() / 255  # (H, W, 3)
+        plq = plq.detach().cpu().numpy()
+        row[0].imshow(face)
+        drawn = draw_map(row[1], plq, colours)
+        row[2].imshow(overlay(face, plq, colours))
+        row[1].set_title(label, fontsize=9)
+        for axis in row:
+            axis.set_axis_off()
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label("pixel-level quality P: low … high")
+    return figure
+
+
+def draw_map(axis: Axes, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> matplotlib.image.AxesImage:
+    """Draw P, (H, W), on the fixed scale 0..1."""
+    return axis.imshow(plq, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+
+
+def overlay(face: np.ndarray, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> np.ndarray:
+    """Colour a face (H, W, 3), 0..1, by its map P (H, W)."""
+    grey = face.mean(-1, keepdims=True)  # in grey, every colour that is seen belongs to the map
+    return (0.25 + 0.75 * grey) * matplotlib.colormaps[colours](plq)[..., :3]
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG; the file appears only when it is complete.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    path = Path(path)
+    aside = path.with_name(path.name + ".part")
+    figure.savefig(aside, format="png", dpi=120)
+    os.replace(aside, path)
+
+
+def explore(
+    model: FaceModel | Sequence[FaceModel], photo: "str | Path | np.ndarray", colours: str = RED_YELLOW_GREEN
+) -> widgets.VBox:
+    """Build a panel that redraws the map when model, γ, passes, seed or reading change.
+
+    An upload button takes the reader's own photo, which stays on the machine that runs Python.
+
+    Parameters
+    ----------
+    model : one model, or several to choose from
+    photo : see `load_face`
+    colours : a matplotlib colour map
+
+    Returns
+    -------
+    The panel; a notebook shows it when it is the last line of a cell.
+
+    Examples
+    --------
+    >>> plqlite.explore([plqlite.sface(), plqlite.facenet()], "photo.jpg")
+    """
+    models = [model] if isinstance(model, FaceModel) else list(model)
+    gamma = models[0].scaling.gamma
+    controls = {
+        "model": widgets.Dropdown(description="model", options=[(m.name, m) for m in models]),
+        "gamma": widgets.FloatSlider(
+            description="γ", value=gamma, min=6, max=18, step=0.1, continuous_update=False
+        ),
+        "passes": widgets.Dropdown(
+            description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=100
+        ),
+        "seed": widgets.BoundedIntText(description="seed", value=0, min=0, max=9999),
+        "reading": widgets.Dropdown(description="reading", options=["signed", "literal", "summed"]),
+        "upload": widgets.FileUpload(description="your photo", accept="image/*", multiple=False),
+    }
+    picture, message = widgets.Image(format="png"), widgets.HTML()
+
+    @lru_cache(maxsize=32)  # γ only recolours: moving it must not run the network again
+    def explained(
+        model: FaceModel, passes: int | None, seed: int, reading: str, content: bytes | None
+    ) -> tuple:
+        images = load_face(photo if content is None else content, model)
+        return images, explain(model, images, passes, seed, reading)
+
+    def redraw(_: dict | None = None) -> None:
+        upload = controls["upload"].value
+        content = bytes(upload[0]["content"]) if upload else None
+        chosen = [controls[name].value for name in ("model", "passes", "seed", "reading")]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # several faces: the picture shows which was taken
+                images, explanation = explained(*chosen, content)
+        except (ValueError, OSError) as error:
+            message.value = f"<b>{error}</b>"
+            return
+        plq = pixel_level_quality(explanation.saliency, controls["gamma"].value)
+        label = f"{chosen[0].name}: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
+        content = io.BytesIO()
+        grid([(images[0], plq[0])], [label], colours).savefig(content, format="png", dpi=100)
+        picture.value, message.value = content.getvalue(), ""
+
+    def use_own_gamma(change: dict) -> None:
+        controls["gamma"].value = change["new"].scaling.gamma
+
+    controls["model"].observe(use_own_gamma, "value")
+    for control in controls.values():
+        control.observe(redraw, "value")
+    redraw()
+    rows = [
+        widgets.HBox([controls[name] for name in names])
+        for names in (("model", "gamma"), ("passes", "seed"), ("reading", "upload"))
+    ]
+    return widgets.VBox([*rows, message, picture])
