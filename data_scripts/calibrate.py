@@ -83,7 +83,8 @@ def main() -> None:
     result = {}
     for name in ("sface", "facenet"):
         used = [row for row in rows if row["model"] == name and not row["skipped"]]
-        provenance = f"calibrate.py on {len(used)} photos of {arguments.folder.name}; 100 passes, seed 0, signed"
+        photos_used = f"{len(used)} photos of {arguments.folder.name}"
+        provenance = f"calibrate.py on {photos_used}; 100 passes, seed 0, signed"
         result[name] = fit(used) | {"provenance": provenance}
         print(name, result[name])
     aside = arguments.out.with_name(arguments.out.name + ".part")

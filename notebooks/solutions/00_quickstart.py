@@ -1,0 +1,86 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Solutions
+#
+# To the exercises of [00 · What does my photo's map look like?](../00_quickstart.ipynb)
+
+# %%
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import plqlite
+from plqlite.show import COLOUR_BLIND_SAFE
+
+model = plqlite.sface()
+images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+explanation = plqlite.explain(model, images)
+
+# %% [markdown]
+# ## 1. Colours for everybody
+#
+# About one man in twelve cannot tell red from green. `cividis` runs from dark blue to yellow, and its brightness alone tells the order.
+
+# %%
+plqlite.show(images, explanation, ["SFace"], colours=COLOUR_BLIND_SAFE)
+
+# %% [markdown]
+# ## 2. Where a square hurts
+#
+# The eyes cost the most; the forehead far less; the background nearly nothing. The closed form is used, so no luck of a draw is in these differences.
+
+# %%
+places = {
+    "eyes": (0.25, 0.38, 0.5, 0.16),
+    "forehead": (0.25, 0.15, 0.5, 0.16),
+    "background": (0.0, 0.75, 0.16, 0.25),
+}
+clean = plqlite.ser_fiq_closed_form(model, images)
+loss = {}
+for place, (left, top, width, height) in places.items():
+    covered = images.clone()
+    left, top, right, bottom = (round(112 * edge) for edge in (left, top, left + width, top + height))
+    covered[:, :, top:bottom, left:right] = 0
+    loss[place] = (clean - plqlite.ser_fiq_closed_form(model, covered)).item()
+    print(f"{place:<11} Q falls by {loss[place]:.3f}")
+
+assert max(loss, key=loss.get) == "eyes" and min(loss, key=loss.get) == "background"
+
+# %% [markdown]
+# ## 3. To a file and back
+
+# %%
+with tempfile.TemporaryDirectory() as folder:
+    explanation.save(Path(folder, "plq.npz"))
+    plq = np.load(Path(folder, "plq.npz"))["plq"][0]  # (H, W)
+
+row, column = np.unravel_index(plq.argmax(), plq.shape)
+print(f"the most useful pixel lies in row {row}, column {column} of {plq.shape}")
+assert 37 < row < 75 and 20 < column < 92  # between brows and nose
+
+# %% [markdown]
+# ## 4. Another seed
+#
+# $Q$ moves by a few thousandths: a hundred passes are a sample. The order of the pixels does not move at all. The gradient of step 3 is taken of the *undisturbed* network, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
+
+# %%
+several = [plqlite.explain(model, images, seed=seed) for seed in range(5)]
+spread = torch.cat([e.quality for e in several]).std()
+print(f"standard deviation of Q over five seeds: {spread:.3f}")
+
+per_quality = [e.saliency / e.scaled_quality for e in several]  # Ŝ per unit of Q̂
+assert all(torch.allclose(s, per_quality[0], rtol=1e-3) for s in per_quality)
