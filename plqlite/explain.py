@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from plqlite.models import FaceModel
+from plqlite.models import FaceModel, check_images
 from plqlite.quality import closed_form_quality, robustness, scale_quality, stochastic_embeddings
 from plqlite.regression import node_weights, quality_node
 from plqlite.saliency import mean_over_channels, pixel_gradient, pixel_level_quality
@@ -95,6 +95,7 @@ def explain(
     >>> plqlite.explain(model, plqlite.load_face("photo.jpg", model)).plq.shape
     torch.Size([1, 112, 112])
     """
+    check_images(images, model)
     images = images.detach().requires_grad_()
     features = model.features(images)  # (B, D): the one forward pass of the backbone
     with torch.no_grad():  # Eq. 3 takes the quality as a constant

@@ -118,7 +118,7 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
             f"Images are on {images.device}, {model.name} is on {expected.device}: "
             "move them with .to(model.device)."
         )
-    if not images.isfinite().all():
+    if (~images.isfinite()).any():
         raise ValueError("Images hold NaN or infinite pixels: the range is 0..255.")
     highest = images.detach().amax((1, 2, 3))  # (B,)
     if ((highest > 0) & (highest <= 1)).any():

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+import plqlite
+
+
+def tiny_model(seed=0, size=16, dimensions=6):
+    """A seeded network of the same kind as the real ones: convolution, then an affine head."""
+    torch.manual_seed(seed)
+    backbone = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Softplus())
+    width = backbone(torch.zeros(1, 3, size, size)).numel()
+    head = torch.nn.Linear(width, dimensions)
+    scaling = plqlite.Scaling(alpha=20.0, r=0.7, gamma=8.0)
+    return plqlite.FaceModel("tiny", backbone, head, size, 127.5, 128.0, None, scaling, {})
+
+
+def random_images(count, size=16, seed=1):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 254 + 1
+
+
+@pytest.fixture
+def tiny():
+    return tiny_model()
+
+
+@pytest.fixture
+def images():
+    return random_images(3)
+
+
+@pytest.fixture(scope="session", params=["sface", "facenet"])
+def model(request):
+    """Both embedded models, in turn."""
+    return getattr(plqlite, request.param)("cpu")
+
+
+@pytest.fixture(scope="session")
+def faces(model):
+    """The nine sample faces, aligned for `model`."""
+    return torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+from conftest import random_images, tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
+
+import plqlite
+
+DOUBLE = tiny_model().double()
+IMAGE = random_images(1).double()
+ORDER = plqlite.explain(DOUBLE, IMAGE, passes=None).saliency.flatten().argsort()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    passes=st.one_of(st.none(), st.integers(2, 40)),
+    alpha=st.floats(1, 500),
+    r=st.floats(0.5, 1),
+    gamma=st.floats(4, 14),
+)
+def test_pixel_ranks_do_not_change(seed, passes, alpha, r, gamma):
+    DOUBLE.scaling = plqlite.Scaling(alpha, r, gamma)
+    explanation = plqlite.explain(DOUBLE, IMAGE, passes=passes, seed=seed)
+    saliency, plq = (x.flatten()[ORDER] for x in (explanation.saliency, explanation.plq))
+    assert (saliency.diff() >= -1e-9 * saliency.max()).all()
+    assert (plq.diff() >= -1e-9).all()
+
+
+def test_composes_the_three_steps(tiny, images):
+    from plqlite import quality, regression, saliency
+
+    q = quality.ser_fiq(tiny, images, passes=30, seed=4)
+    scaled = quality.scale_quality(q, tiny.scaling.alpha, tiny.scaling.r)
+    m_q = regression.QualityRegression(tiny, regression.node_weights(tiny(images), scaled))
+    pixels = images.clone().requires_grad_()
+    s = saliency.mean_over_channels(saliency.pixel_gradient(m_q(pixels), pixels))
+    explanation = plqlite.explain(tiny, images, passes=30, seed=4)
+    torch.testing.assert_close(explanation.quality, q)
+    torch.testing.assert_close(explanation.scaled_quality, scaled)
+    torch.testing.assert_close(explanation.saliency, s)
+    torch.testing.assert_close(explanation.plq, saliency.pixel_level_quality(s, tiny.scaling.gamma))
+
+
+def test_one_forward_pass_of_the_backbone(tiny, images):
+    calls = []
+    tiny.backbone.register_forward_hook(lambda *_: calls.append("forward"))
+    tiny.backbone.register_full_backward_hook(lambda *_: calls.append("backward"))
+    plqlite.explain(tiny, images, passes=500)
+    assert calls == ["forward", "backward"]
+
+
+def test_batch_equals_one_by_one(model, faces):
+    together = plqlite.explain(model, faces, passes=10)
+    for index, face in enumerate(faces):
+        alone = plqlite.explain(model, face[None], passes=10)
+        assert alone.quality.item() == pytest.approx(together.quality[index].item(), abs=2e-6)
+        torch.testing.assert_close(
+            alone.plq[0], together.plq[index], atol=2e-3, rtol=0
+        )  # float error of Q, times α
+
+
+def test_shapes_and_ranges(model, faces):
+    explanation = plqlite.explain(model, faces)
+    count, size = len(faces), model.size
+    assert explanation.quality.shape == explanation.scaled_quality.shape == (count,)
+    assert explanation.saliency.shape == explanation.plq.shape == (count, size, size)
+    for value in (explanation.quality, explanation.scaled_quality, explanation.plq):
+        assert 0 <= value.min() <= value.max() <= 1
+
+
+@pytest.mark.parametrize("reading", ["signed", "literal", "summed"])
+def test_black_square_lowers_the_map_inside(model, faces, reading):
+    inside = slice(round(0.35 * model.size), round(0.62 * model.size))
+    covered = faces.clone()
+    covered[:, :, inside, inside] = 0
+    before, after = (plqlite.explain(model, x, reading=reading) for x in (faces, covered))
+    if reading == "signed":
+        means = [e.plq[:, inside, inside].mean((1, 2)) for e in (before, after)]
+        assert (means[1] < means[0]).all()
+    # The square lowers Q̂ and so the whole map: its share of the saliency tells that it is found.
+    shares = [e.saliency[:, inside, inside].sum((1, 2)) / e.saliency.sum((1, 2)) for e in (before, after)]
+    assert (shares[1] < shares[0]).all()
+
+
+def test_leaves_model_and_images_as_they_were(tiny, images):
+    before = images.clone()
+    with torch.no_grad():  # a caller may have switched gradients off
+        plqlite.explain(tiny, images)
+    assert images.equal(before)
+    assert not images.requires_grad
+    assert all(parameter.grad is None for parameter in tiny.parameters())
+
+
+class ValuesUnknown(TorchFunctionMode):
+    """Meta tensors hold no values: answer every `if` that looks for bad ones with no."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.__bool__ and args[0].is_meta:
+            return False
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("passes", [10, None])
+@pytest.mark.parametrize("reading", ["signed", "literal", "summed"])
+def test_every_tensor_is_made_on_the_device_of_the_images(tiny, images, passes, reading):
+    """Mixing devices is an error on `meta` as it is on a GPU, and needs none."""
+    with ValuesUnknown():
+        explanation = plqlite.explain(tiny.to("meta"), images.to("meta"), passes=passes, reading=reading)
+    assert all(value.device.type == "meta" for value in vars(explanation).values())
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_other_devices_give_the_same_numbers(device, model, faces):
+    if not getattr(torch, device).is_available():
+        pytest.skip(f"no {device} here")
+    on_cpu = plqlite.explain(model, faces)
+    on_device = plqlite.explain(getattr(plqlite, model.name)(device), faces.to(device))
+    for name, expected in vars(on_cpu).items():
+        found = getattr(on_device, name)
+        assert found.device.type == device
+        torch.testing.assert_close(found.cpu(), expected, atol=5e-3, rtol=5e-2)
+    assert (on_device.quality.cpu() - on_cpu.quality).abs().max() < 1e-4
+
+
+def test_saves_what_numpy_returns(tiny, images, tmp_path):
+    explanation = plqlite.explain(tiny, images)
+    explanation.save(tmp_path / "plq.npz")
+    with np.load(tmp_path / "plq.npz") as saved:
+        assert set(saved) == {"quality", "scaled_quality", "saliency", "plq"}
+        for name, value in explanation.numpy().items():
+            np.testing.assert_array_equal(saved[name], value)
+    assert [path.name for path in tmp_path.iterdir()] == ["plq.npz"]
+
+
+def test_save_refuses_a_folder_that_is_not_there(tiny, images, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        plqlite.explain(tiny, images).save(tmp_path / "nowhere" / "plq.npz")

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from conftest import random_images
+from scipy.spatial.distance import pdist
+
+import plqlite
+from plqlite.quality import (
+    DropoutHasNoEffectError,
+    closed_form_quality,
+    fit_scaling,
+    robustness,
+    scale_quality,
+    ser_fiq,
+    ser_fiq_closed_form,
+    stochastic_embeddings,
+)
+
+
+def test_equals_a_plain_evaluation_of_equation_1(tiny, images):
+    passes, dropout = 25, 0.3
+    masks = torch.Generator().manual_seed(5)
+    keep = torch.rand(passes, tiny.head.in_features, generator=masks).numpy() >= dropout
+    weight, bias = tiny.head.weight.numpy(), tiny.head.bias.numpy()
+    for features, q in zip(
+        tiny.features(images).numpy(), ser_fiq(tiny, images, passes, dropout, seed=5), strict=True
+    ):
+        embeddings = (features * keep / (1 - dropout)) @ weight.T + bias
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        exponent = -2 / passes**2 * pdist(embeddings).sum()
+        assert q.item() == pytest.approx(2 / (1 + np.exp(-exponent)), abs=1e-6)
+
+
+def test_closed_form_is_the_limit_of_many_passes(model, faces):
+    many = ser_fiq(model, faces, passes=2000)
+    assert (many - ser_fiq_closed_form(model, faces)).abs().max() < 1e-3
+
+
+def test_closed_form_is_differentiable(tiny, images):
+    features = tiny.features(images).requires_grad_()
+    (gradient,) = torch.autograd.grad(closed_form_quality(tiny.head, features).sum(), features)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
+def test_does_not_depend_on_batch_or_order(model, faces):
+    together = ser_fiq(model, faces, passes=20)
+    apart = torch.cat([ser_fiq(model, face[None], passes=20) for face in faces.flip(0)]).flip(0)
+    torch.testing.assert_close(together, apart, atol=2e-6, rtol=0)
+
+
+def test_seed_chooses_the_masks(tiny, images):
+    assert ser_fiq(tiny, images, seed=1).equal(ser_fiq(tiny, images, seed=1))
+    assert not ser_fiq(tiny, images, seed=1).equal(ser_fiq(tiny, images, seed=2))
+
+
+def test_does_not_touch_the_global_generator(tiny, images):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    ser_fiq(tiny, images)
+    assert torch.rand(4).equal(expected)
+
+
+def test_chunks_change_nothing_and_bound_memory():
+    widest = 0
+
+    class Head(torch.nn.Linear):
+        def forward(self, features):
+            nonlocal widest
+            widest = max(widest, features.numel())
+            return super().forward(features)
+
+    head = Head(4096, 4)
+    features = torch.rand(512, 4096)  # 4 passes at a time
+    torch.testing.assert_close(
+        stochastic_embeddings(head, features, 30)[:1], stochastic_embeddings(head, features[:1], 30)
+    )
+    assert widest <= 2**23
+
+
+def test_robustness_does_not_build_all_pairs_at_once():
+    embeddings = torch.nn.functional.normalize(torch.randn(1, 250, 8), dim=-1)
+    expected = 2 / (1 + np.exp(2 / 250**2 * pdist(embeddings[0].numpy()).sum()))
+    assert robustness(embeddings).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_embeddings_are_normalised(tiny, images):
+    embeddings = stochastic_embeddings(tiny.head, tiny.features(images), passes=7)
+    assert embeddings.shape == (3, 7, 6)
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(3, 7))
+
+
+def test_fit_scaling_puts_95_percent_into_the_range():
+    qualities = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 0.01 + 0.8
+    alpha, r = fit_scaling(qualities)
+    scaled = scale_quality(qualities, alpha, r)
+    assert r == pytest.approx(qualities.mean().item())
+    assert ((scaled >= 0.05) & (scaled <= 0.95)).float().mean().item() == pytest.approx(0.95, abs=1e-3)
+
+
+@pytest.mark.parametrize("qualities", [[], [0.8], [0.8, 0.8, 0.8]])
+def test_fit_scaling_refuses_what_has_no_spread(qualities):
+    with pytest.raises(ValueError, match="without spread"):
+        fit_scaling(torch.tensor(qualities))
+
+
+@pytest.mark.parametrize("passes", [1, 0, -3])
+def test_refuses_fewer_than_two_passes(tiny, images, passes):
+    with pytest.raises(ValueError, match="at least 2 passes"):
+        ser_fiq(tiny, images, passes=passes)
+
+
+@pytest.mark.parametrize("dropout", [0, 1, -0.5, 1.5])
+@pytest.mark.parametrize("estimate", [ser_fiq, ser_fiq_closed_form])
+def test_refuses_a_dropout_that_is_none(tiny, images, dropout, estimate):
+    with pytest.raises(ValueError, match="choose a share between 0 and 1"):
+        estimate(tiny, images, dropout=dropout)
+
+
+@pytest.mark.parametrize("passes", [100, None])
+def test_refuses_embeddings_that_do_not_vary(tiny, passes):
+    torch.nn.init.zeros_(tiny.head.weight)  # the bias alone: every pass gives the same embedding
+    with pytest.raises(DropoutHasNoEffectError, match="2 of 2 images"):
+        plqlite.explain(tiny, random_images(2), passes=passes)
+
+
+def test_closed_form_refuses_a_head_that_is_not_affine(tiny, images):
+    tiny.head = torch.nn.Sequential(tiny.head, torch.nn.ReLU())
+    with pytest.raises(TypeError, match=r"one torch.nn.Linear, found Sequential: use ser_fiq"):
+        ser_fiq_closed_form(tiny, images)
