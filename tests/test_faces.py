@@ -1,0 +1,203 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import plqlite
+from plqlite import faces
+from plqlite.faces import ARCFACE_TEMPLATE, Face, align_arcface, find_faces, read_image
+
+ASTRONAUT = plqlite.sample_faces()["astronaut"]
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Write the astronaut in a given mode and format."""
+
+    def write(name, mode="RGB", image=None, **options):
+        astronaut = Image.fromarray(ASTRONAUT)
+        image = image or (astronaut.quantize() if mode == "P" else astronaut.convert(mode))
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.png", "RGB"),
+        ("a.png", "P"),
+        ("a.png", "RGBA"),
+        ("a.jpg", "CMYK"),
+        ("a.bmp", "RGB"),
+        ("a.webp", "RGB"),
+    ],
+)
+def test_every_mode_becomes_rgb(photo, name, mode):
+    image = read_image(photo(name, mode))
+    assert image.dtype == np.uint8
+    assert image.shape == ASTRONAUT.shape
+    assert np.abs(image.astype(int) - ASTRONAUT).mean() < 12  # JPEG and palettes lose a little
+
+
+def test_grey_and_16_bit(photo):
+    grey = np.array(Image.fromarray(ASTRONAUT).convert("L"))
+    wide = Image.fromarray(grey.astype(np.uint16) * 257)
+    for path in (photo("l.png", "L"), photo("i.png", image=wide), photo("i.tiff", image=wide)):
+        np.testing.assert_array_equal(read_image(path), np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read_image(grey.astype(np.uint16) * 257)[..., 0], grey)
+
+
+def test_transparent_becomes_white(photo):
+    image = Image.new("RGBA", (30, 30), (200, 0, 0, 0))
+    assert (read_image(photo("t.png", image=image)) == 255).all()
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_exif_rotation_is_honoured(photo, orientation):
+    turned = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(ASTRONAUT).transpose(turned[orientation])
+    path = photo("turned.png", image=stored, exif=exif)
+    np.testing.assert_array_equal(read_image(path), ASTRONAUT)
+
+
+def test_path_bytes_pil_and_array_are_the_same(photo):
+    path = photo("a.png")
+    for source in (str(path), path.read_bytes(), Image.open(path), ASTRONAUT, ASTRONAUT.astype(float)):
+        np.testing.assert_array_equal(read_image(source), ASTRONAUT)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_truncated_file(photo, share):
+    for name in ("a.jpg", "a.png"):
+        path = photo(name)
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        with pytest.raises(faces.UnreadableImageError, match="cannot be read as an image"):
+            read_image(path)
+
+
+def test_not_an_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("I am a letter")
+    with pytest.raises(faces.UnreadableImageError, match=r"a\.jpg cannot be read as an image"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(faces.UnreadableImageError, match="uploaded file"):
+        read_image(b"")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        read_image(tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_image(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 2)), "found \\(4, 4, 2\\)"),
+        (np.zeros(4), "must be"),
+        (np.zeros((0, 4, 3)), "must be"),
+        (ASTRONAUT / 255, r"lie in 0..1 .* multiply by 255"),
+        (ASTRONAUT * np.nan, "NaN"),
+        (ASTRONAUT + 1.0, "outside 0..255"),
+        (ASTRONAUT.astype(int) - 1, "outside 0..255"),
+    ],
+)
+def test_bad_arrays(array, message):
+    with pytest.raises(ValueError, match=message):
+        read_image(array)
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.5, 12.0])
+def test_landmarks_fall_on_the_template(scale):
+    """Bright dots where the landmarks are, on a face that is turned, scaled and shifted."""
+    angle = 0.3
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    landmarks = ARCFACE_TEMPLATE @ turn.T + 60 * scale
+    rows, columns = np.mgrid[: int(200 * scale), : int(200 * scale)]
+    distance = np.min([np.hypot(columns - x, rows - y) for x, y in landmarks], axis=0)
+    photo = np.repeat((255 * np.exp(-((distance / (3 * scale)) ** 2)))[..., None], 3, axis=2).astype(np.uint8)
+    crop = align_arcface(photo, Face(np.zeros(4), landmarks))
+    for x, y in ARCFACE_TEMPLATE:
+        patch = crop[round(y) - 6 : round(y) + 7, round(x) - 6 : round(x) + 7, 0].astype(float)
+        centre = [(patch * axis).sum() / patch.sum() - 6 for axis in np.mgrid[:13, :13]]
+        assert np.hypot(centre[0] + round(y) - y, centre[1] + round(x) - x) < 0.6
+
+
+def test_alignment_is_the_least_squares_similarity():
+    """As insightface does it, for landmarks that fit no face exactly."""
+    from insightface.utils.face_align import norm_crop
+
+    face = find_faces(ASTRONAUT)[0]
+    ours, theirs = align_arcface(ASTRONAUT, face).astype(int), norm_crop(ASTRONAUT, face.landmarks)
+    assert np.abs(ours - theirs).mean() < 1
+
+
+def test_size_of_the_photo_hardly_matters(model):
+    """A large photo is shrunk before the warp, so that no pixel is skipped."""
+    small = plqlite.load_face(ASTRONAUT, model)
+    large = plqlite.load_face(
+        np.asarray(Image.fromarray(ASTRONAUT).resize((3072, 3072), Image.BICUBIC)), model
+    )
+    assert (model(small) * model(large)).sum() > 0.95
+
+
+def test_sample_faces_hold_one_face_each(model, recwarn):
+    for photo in plqlite.sample_faces().values():
+        images = plqlite.load_face(photo, model)
+        assert images.shape == (1, 3, model.size, model.size)
+        assert 100 < images.max() <= 255
+    assert not recwarn.list
+
+
+def test_largest_of_several_faces():
+    group = np.concatenate([plqlite.sample_faces()[f"group_{n}"] for n in (1, 3)], axis=1)
+    model = plqlite.sface("cpu")
+    with pytest.warns(UserWarning, match="Found 2 faces, using the largest"):
+        chosen = model(plqlite.load_face(group, model))
+    expected = model(plqlite.load_face(plqlite.sample_faces()["group_3"], model))
+    areas = [np.prod(face.box[2:] - face.box[:2]) for face in find_faces(group)]
+    assert areas == sorted(areas, reverse=True)
+    assert (chosen * expected).sum() > 0.9
+
+
+def test_a_face_that_is_cut_off_does_not_count_as_large():
+    cut = np.asarray(Image.fromarray(ASTRONAUT).resize((820, 820)))[
+        :, 365:
+    ]  # a larger head, but only half of it
+    scene = np.zeros((820, cut.shape[1] + 512, 3), np.uint8)
+    scene[:, : cut.shape[1]], scene[:512, cut.shape[1] :] = cut, ASTRONAUT
+    found = find_faces(scene)
+    assert found[0].box[0] > cut.shape[1]
+
+
+def test_no_face(model):
+    for size in ((1, 1), (19, 300), (200, 200)):
+        with pytest.raises(plqlite.NoFaceFoundError, match=f"{size[1]}×{size[0]} pixels"):
+            plqlite.load_face(np.full((*size, 3), 127, np.uint8), model)
+
+
+def test_aligned_skips_detection(model):
+    crop = np.random.default_rng(0).integers(0, 256, (model.size, model.size, 3), np.uint8)
+    images = plqlite.load_face(crop, model, aligned=True)
+    np.testing.assert_array_equal(images[0].permute(1, 2, 0).numpy(), crop)
+    with pytest.raises(ValueError, match=f"has {model.size}×{model.size} pixels, found 512×512"):
+        plqlite.load_face(ASTRONAUT, model, aligned=True)
+
+
+def test_60_megapixels_in_bounded_memory(tmp_path):
+    Image.fromarray(ASTRONAUT).resize((7746, 7746)).save(tmp_path / "large.jpg")
+    program = (
+        "import resource, sys, plqlite; model = plqlite.sface('cpu');"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20;"
+        "before = peak(); images = plqlite.load_face(sys.argv[1], model);"
+        "print(before, peak(), *images.shape)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "large.jpg"], capture_output=True, text=True
+    )
+    before, after, *shape = run.stdout.split()
+    assert shape == ["1", "3", "112", "112"]
+    assert float(after) - float(before) < 1.5  # GB; the decoded photo alone is 0.18

@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import plqlite
+from plqlite.__main__ import main
+
+KEYS = ["image", "model", "quality", "scaled_quality", "plq_mean", "reading", "passes", "seed"]
+
+
+@pytest.fixture
+def hopper(tmp_path):
+    path = tmp_path / "hopper.png"
+    Image.fromarray(plqlite.sample_faces()["grace_hopper"]).save(path)
+    return str(path)
+
+
+def test_sample_portrait_with_both_models(tmp_path):
+    """As a stranger runs it: another process, no arguments."""
+    run = subprocess.run([sys.executable, "-m", "plqlite"], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0
+    assert run.stderr == ""
+    assert "astronaut  sface    quality Q = 0.900" in run.stdout
+    assert "astronaut  facenet  quality Q = 0.824" in run.stdout
+    assert "notebooks/00_quickstart.ipynb" in run.stdout
+    assert Image.open(tmp_path / "plq.png").size[0] > 500
+
+
+def test_json_prints_two_lines_and_no_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["model"] for line in lines] == ["sface", "facenet"]
+    assert all(list(line) == KEYS for line in lines)
+    assert lines[0]["passes"] == 100
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_reach_the_method(hopper, tmp_path, capsys):
+    out = tmp_path / "hopper_plq.png"
+    options = [
+        "--model",
+        "sface",
+        "--closed-form",
+        "--reading",
+        "summed",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        "--json",
+    ]
+    assert main([hopper, *options]) == 0
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    model = plqlite.sface("cpu")
+    expected = plqlite.explain(model, plqlite.load_face(hopper, model), passes=None, reading="summed")
+    assert line["passes"] is None
+    assert line["quality"] == pytest.approx(expected.quality.item())
+    assert line["plq_mean"] == pytest.approx(expected.plq.mean().item())
+    assert out.exists()
+
+
+def test_seed_and_passes(hopper, capsys):
+    values = []
+    for seed in ("0", "0", "1"):
+        assert main([hopper, "--model", "facenet", "--passes", "10", "--seed", seed, "--json"]) == 0
+        values.append(json.loads(capsys.readouterr().out)["quality"])
+    assert values[0] == values[1] != values[2]
+
+
+def test_bad_image_among_good_ones(hopper, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "letter.jpg").write_text("I am a letter")
+    assert main(["letter.jpg", hopper, "missing.jpg", "--model", "sface"]) == 1
+    printed = capsys.readouterr()
+    assert "letter.jpg cannot be read as an image" in printed.err
+    assert "missing.jpg does not exist" in printed.err
+    assert "hopper.png  sface" in printed.out
+    assert (tmp_path / "plq.png").exists()
+
+
+def test_out_that_cannot_be_written(hopper, tmp_path, capsys):
+    (tmp_path / "taken").mkdir()
+    assert main([hopper, "--model", "sface", "--out", str(tmp_path / "taken")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--passes", "1"],
+        ["--passes", "many"],
+        ["--passes", "10", "--closed-form"],
+        ["--model", "resnet"],
+        ["--reading", "loud"],
+        ["--out", "nowhere/plq.png"],
+        ["--what"],
+    ],
+)
+def test_bad_arguments_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_missing_device(capsys):
+    assert main(["--model", "sface", "--device", "tpu"]) == 1
+    assert "'tpu' is not available here" in capsys.readouterr().err
