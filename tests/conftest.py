@@ -1,7 +1,13 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 import plqlite
+
+ROOT = Path(__file__).parents[1]
 
 
 def tiny_model(seed=0, size=16, dimensions=6):
@@ -38,3 +44,16 @@ def model(request):
 def faces(model):
     """The nine sample faces, aligned for `model`."""
     return torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
+
+
+@pytest.fixture
+def pytester_run():
+    """Run pytest on one notebook, with this project's own settings; returns its exit status."""
+
+    def run(path):
+        command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml")]
+        return subprocess.run(
+            [*command, f"--rootdir={path.parent}", str(path)], cwd=ROOT, capture_output=True
+        ).returncode
+
+    return run

@@ -1,0 +1,72 @@
+"""data_scripts/calibrate.py, end to end on a folder that the test makes."""
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import plqlite
+
+SCRIPT = Path(__file__).parents[1] / "data_scripts" / "calibrate.py"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    photos = tmp_path / "people"
+    for name, photo in plqlite.sample_faces().items():
+        (photos / name).mkdir(parents=True)
+        Image.fromarray(photo).save(photos / name / f"{name}_0001.png")
+    (photos / "letter.jpg").write_text("I am a letter")
+    Image.new("RGB", (200, 200)).save(photos / "nobody.png")
+    return photos
+
+
+@pytest.fixture
+def calibrate(monkeypatch, folder, tmp_path):
+    def run():
+        out = tmp_path / "calibration.json"
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), "--out", str(out)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return json.loads(out.read_text("utf-8")), out.with_suffix(".csv")
+
+    return run
+
+
+def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
+    result, table = calibrate()
+    for name, constants in result.items():
+        scaling = plqlite.Scaling(**constants)
+        assert scaling.alpha > 0
+        assert 0.7 < scaling.r < 0.95
+        assert "9 photos of people" in scaling.provenance
+        assert abs(scaling.gamma - getattr(plqlite, name)("cpu").scaling.gamma) < 1.5
+    skipped = {
+        row["image"]: row["skipped"] for row in csv.DictReader(table.open(encoding="utf-8")) if row["skipped"]
+    }
+    assert "cannot be read" in skipped["letter.jpg"]
+    assert "No face" in skipped["nobody.png"]
+    assert "4 of 22 measurements skipped" in capsys.readouterr().out
+
+
+def test_goes_on_where_it_was_interrupted(calibrate, monkeypatch):
+    explain, calls = plqlite.explain, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return explain(*arguments)
+
+    monkeypatch.setattr(plqlite, "explain", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate()
+    result, table = calibrate()
+    lines = table.read_text("utf-8").splitlines()
+    assert len(calls) == 5 + 18 - 4  # nothing twice, nothing lost
+    assert len(lines) == len(set(lines)) == 1 + 22
+    assert calibrate()[0] == result
+    assert len(calls) == 5 + 18 - 4

@@ -1,0 +1,102 @@
+"""What nbval does not see: cells never run, drifted pairs, stored errors, paths, size."""
+
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+
+
+def check_pair(path):
+    stored, paired = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
+    assert [(c.cell_type, c.source) for c in stored.cells] == [(c.cell_type, c.source) for c in paired.cells]
+    # JupyterLab refuses to open a pair whose headers differ, if the .ipynb happens to be the newer file.
+    assert jupytext.writes(stored, fmt="py:percent") == jupytext.writes(paired, fmt="py:percent")
+
+
+def check_executed(notebook):
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def check_outputs(notebook):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt|var)/|[A-Z]:\\", text), (
+                text
+            )
+
+
+def check_outline(notebook, is_solution):
+    """Question, outcome and time on top; exercises at the end."""
+    first, last = notebook.cells[0].source, notebook.cells[-1].source
+    assert first.startswith("# ")
+    if not is_solution:
+        assert all(f"**{word}**" in first for word in ("Question", "Outcome", "Time"))
+        assert 3 <= len(re.findall(r"^\d\. \*\*", last, re.M)) <= 5
+        assert "## Exercises" in last
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_notebook(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    check_pair(path)
+    check_executed(notebook)
+    check_outputs(notebook)
+    check_outline(notebook, path.parent.name == "solutions")
+    assert path.stat().st_size < 1_500_000
+
+
+def test_every_file_has_its_partner():
+    scripts = {path.with_suffix("") for path in (ROOT / "notebooks").rglob("*.py")}
+    assert scripts == {path.with_suffix("") for path in NOTEBOOKS}
+    chapters = {path.name for path in NOTEBOOKS if path.parent.name == "notebooks"}
+    assert chapters == {path.name for path in NOTEBOOKS if path.parent.name == "solutions"}
+
+
+def small_notebook(tmp_path, source="print(6 * 7)", text="42\n", count=1, paired=None, name="stdout"):
+    output = nbformat.v4.new_output("stream", name=name, text=text)
+    cell = nbformat.v4.new_code_cell(source, execution_count=count, outputs=[output] if text else [])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path / "small.ipynb"
+    nbformat.write(notebook, path)
+    script = jupytext.writes(notebook, fmt="py:percent")
+    path.with_suffix(".py").write_text(script.replace(source, paired or source))
+    return path, notebook
+
+
+def test_planted_faults_are_found(tmp_path):
+    path, notebook = small_notebook(tmp_path)
+    for check, argument in ((check_pair, path), (check_executed, notebook), (check_outputs, notebook)):
+        check(argument)
+    for planted in ({"count": None}, {"count": 2}):
+        with pytest.raises(AssertionError):
+            check_executed(small_notebook(tmp_path, **planted)[1])
+    for planted in ({"name": "stderr"}, {"text": "saved in /home/me/plq.png"}, {"text": "in C:\\me"}):
+        with pytest.raises(AssertionError):
+            check_outputs(small_notebook(tmp_path, **planted)[1])
+    for planted in ({"paired": "print(6 * 8)"}, {"paired": "print(6 * 7)\n\n# %%\nprint(8)"}):
+        with pytest.raises(AssertionError):
+            check_pair(small_notebook(tmp_path, **planted)[0])
+    path, _ = small_notebook(tmp_path)
+    script = path.with_suffix(".py").read_text()
+    path.with_suffix(".py").write_text(script.replace("display_name: Python 3", "display_name: Python 4"))
+    with pytest.raises(AssertionError):
+        check_pair(path)
+
+
+@pytest.mark.parametrize(("text", "passes"), [("42\n", True), ("43\n", False), ("", False)])
+def test_nbval_runs_strictly(pytester_run, tmp_path, text, passes):
+    """A changed number and a cell that was never run fail; an honest notebook passes."""
+    path, _ = small_notebook(tmp_path, text=text)
+    assert (pytester_run(path) == 0) is passes
