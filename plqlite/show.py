@@ -152,7 +152,7 @@ def explore(
         "reading": widgets.Dropdown(description="reading", options=["signed", "literal", "summed"]),
         "upload": widgets.FileUpload(description="your photo", accept="image/*", multiple=False),
     }
-    picture, message = widgets.Image(format="png"), widgets.HTML()
+    picture, message = widgets.Image(format="png", layout={"width": "660px"}), widgets.HTML()
 
     @lru_cache(maxsize=32)  # γ only recolours: moving it must not run the network again
     def explained(name: str, passes: int | None, seed: int, reading: str, content: bytes | None) -> tuple:
