@@ -24,7 +24,7 @@ from plqlite.saliency import centre_and_background, fit_gamma
 COLUMNS = ["model", "image", "quality", "centre", "background", "skipped"]
 
 
-def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, float | str]:
+def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, str]:
     """Return Q of a photo, and the saliency of its centre and background per unit of Q̂."""
     try:
         with warnings.catch_warnings():
@@ -36,7 +36,7 @@ def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, float | str]:
     per_quality = explanation.saliency / explanation.scaled_quality  # Ŝ is proportional to Q̂
     centre, background = centre_and_background(per_quality)
     values = {"quality": explanation.quality, "centre": centre, "background": background}
-    return {name: value.item() for name, value in values.items()}
+    return {name: f"{value.item():.6g}" for name, value in values.items()}
 
 
 def fit(rows: list[dict[str, str]]) -> dict[str, float]:

@@ -1,0 +1,461 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · How good is an image for this network?
+#
+# | | |
+# |---|---|
+# | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
+# | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes by one formula, and scale the result for a new network. |
+# | **Time** | 20 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
+#
+# A face-recognition network turns an image into an **embedding**: a vector of length 1 that points in about the same direction for all images of one person. Two images are taken for the same person if their embeddings are close. This notebook asks how much such a vector is worth.
+#
+# All functions of step 1 are defined here, in full. They are the library's own (`plqlite/quality.py`, less the longer docstrings; a test compares them), so change one and run the notebook again.
+
+# %%
+import csv
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch.nn.functional import normalize
+from torchvision.transforms.functional import gaussian_blur
+
+import plqlite
+
+sface, facenet = plqlite.sface(), plqlite.facenet()
+portraits = plqlite.sample_faces()
+faces = {
+    model.name: torch.cat([plqlite.load_face(p, model) for p in portraits.values()])
+    for model in (sface, facenet)
+}
+print({name: tuple(images.shape) for name, images in faces.items()})
+
+# %% [markdown]
+# ## Quality is utility
+#
+# A quality score is right if it says how well an image will be *recognised*. So take one face, blur it more and more, and watch two things: how similar the network finds it to the sharp original (the cosine between the embeddings), and the quality $Q$ that this notebook is about. Only the first needs the original; the second sees nothing but the blurred image.
+
+# %%
+sharp = faces["sface"][:1]
+widths = [1, 2, 3, 4, 6, 8]  # standard deviation of the blur, in pixels of the 112×112 crop
+blurred = torch.cat([gaussian_blur(sharp, 6 * width + 1, float(width)) for width in widths])
+similarity = (sface(blurred) @ sface(sharp).T).flatten()
+quality = plqlite.ser_fiq(sface, blurred)
+
+figure, axes = plt.subplots(1, len(widths), figsize=(9, 2.2))
+for axis, image, width, s, q in zip(axes, blurred, widths, similarity, quality):
+    axis.imshow(image.permute(1, 2, 0) / 255)
+    axis.set_title(f"blur {width} px\ncosine {s:.2f}\nQ = {q:.2f}", fontsize=9)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# *Look at the titles: from left to right the network loses the person, and $Q$ falls with it.*
+
+# %%
+assert (similarity.diff() < 0).all()
+assert (quality.diff() < 0).all()
+
+# %% [markdown]
+# ## Step by step: a cloud of embeddings
+#
+# The idea of SER-FIQ: **disturb the network and see how much its answer moves.** A network that knows the face gives nearly the same embedding, whichever half of its features it may use. A network that guesses does not.
+#
+# The disturbance is dropout. It acts on the *features* $f$, the input of the network's last layers (its *head*). A mask $m$ sets each feature to zero with probability $p = 0.5$; what is left is doubled, so that the mean stays:
+#
+# $$x_i = \frac{z_i}{\lVert z_i\rVert},\qquad z_i = \mathrm{head}\Big(\frac{f \odot m_i}{1-p}\Big),\qquad i = 1 \dots m$$
+#
+# Only the head is repeated, since nothing before it is random. And all images share the masks: two images then differ by what they show, never by the luck of the draw.
+
+
+# %%
+@torch.no_grad()
+def stochastic_embeddings(
+    head: torch.nn.Module, features: torch.Tensor, passes: int = 100, dropout: float = 0.5, seed: int = 0
+) -> torch.Tensor:
+    """Repeat the head under dropout."""
+    if passes < 2:
+        raise ValueError(f"passes={passes}: a distance needs at least 2 passes; the default is 100.")
+    if not 0 < dropout < 1:
+        raise ValueError(
+            f"dropout={dropout}: choose a share between 0 and 1, both excluded; the default is 0.5."
+        )
+    masks = torch.Generator("cpu").manual_seed(seed)
+    chunk = max(1, 2**23 // features.numel())  # 32 MB of masked features, however many passes
+    embeddings = []
+    for start in range(0, passes, chunk):
+        size = (min(chunk, passes - start), 1, features.shape[-1])
+        keep = torch.rand(size, generator=masks, device="cpu", dtype=torch.float32) >= dropout
+        scale = keep.to(features) / (1 - dropout)  # (chunk, 1, D): what remains is scaled up, as in training
+        embeddings.append(normalize(head(features * scale), dim=-1))  # (chunk, B, d)
+    return torch.cat(embeddings).transpose(0, 1)
+
+
+features = sface.features(torch.cat([sharp, blurred[3:4]]))  # (2, 50176): a good image and a bad one
+embeddings = stochastic_embeddings(sface.head, features)
+print("features", tuple(features.shape), "-> embeddings (image, pass, dimension)", tuple(embeddings.shape))
+
+# %% [markdown]
+# A hundred points on a sphere in 128 dimensions. To see them, move each cloud to its own middle and project both on the two directions in which they scatter most.
+
+# %%
+clouds = embeddings - embeddings.mean(1, keepdim=True)  # (2, 100, 128)
+directions = torch.linalg.svd(clouds.flatten(0, 1), full_matrices=False).Vh[:2]  # (2, 128)
+flat = clouds @ directions.T  # (2, 100, 2)
+
+figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharex=True, sharey=True)
+for axis, points, title, colour in zip(axes, flat, ("sharp", "blurred by 4 px"), ("tab:green", "tab:red")):
+    axis.scatter(*points.T, s=12, color=colour)
+    axis.set(title=title, xlabel="first direction", ylabel="second direction", aspect="equal")
+plt.show()
+
+# %% [markdown]
+# *One point a dropout pass. The wider the cloud, the less the network can rely on what it sees.*
+
+# %%
+radius = clouds.norm(dim=-1).mean(1)
+print(f"mean distance from the middle: sharp {radius[0]:.2f}, blurred {radius[1]:.2f}")
+assert radius[0] < radius[1]
+
+# %% [markdown]
+# ## Equation 1, by hand
+#
+# How wide is a cloud? Measure the distance $d$ of every pair of points and squash the mean to 0..1 with the logistic function $\sigma$:
+#
+# $$Q = 2\,\sigma\Big(-\frac{2}{m^2}\sum_{i<j} \lVert x_i - x_j\rVert\Big) \qquad\text{(Eq. 1)}$$
+#
+# If all points agree the sum is 0 and $Q = 2\sigma(0) = 1$. For three passes there are three pairs:
+
+# %%
+x1, x2, x3 = embeddings[0, :3]
+d12, d13, d23 = (x1 - x2).norm(), (x1 - x3).norm(), (x2 - x3).norm()
+exponent = -2 / 3**2 * (d12 + d13 + d23)
+q_by_hand = 2 / (1 + torch.exp(-exponent))
+print(f"distances {d12:.2f} {d13:.2f} {d23:.2f}  ->  Q = 2 σ({exponent:.2f}) = {q_by_hand:.2f}")
+
+# %% [markdown]
+# The function does the same for any number of passes. The mean over all $m^2$ ordered pairs *is* the $\frac{2}{m^2}\sum_{i<j}$ of Eq. 1: each pair is counted twice, and the distance of a point to itself adds nothing.
+
+
+# %%
+class DropoutHasNoEffectError(ValueError):
+    """Dropout left every embedding where it was, so that any score would be a meaningless 1."""
+
+
+def _quality(distance: torch.Tensor) -> torch.Tensor:
+    """Q = 2σ(−d), refused where d is no more than the rounding of equal embeddings."""
+    unmoved = distance < 1e-6
+    if unmoved.any():
+        raise DropoutHasNoEffectError(
+            f"Dropout does not move the embedding of {unmoved.sum()} of {unmoved.numel()} images, and a "
+            "score of 1 would mean nothing: check that the features are not zero and that the head uses them."
+        )
+    return 2 * torch.sigmoid(-distance)
+
+
+def robustness(embeddings: torch.Tensor) -> torch.Tensor:
+    """Turn the spread of an image's embeddings into its quality (Eq. 1)."""
+    # The mean over all m² ordered pairs is the (2/m²) Σ_{i<j} of Eq. 1: the diagonal adds zeros.
+    # Row by row, so that memory does not grow with m²; without the matrix product, whose
+    # rounding would turn the zeros into 3e-4.
+    exact = "donot_use_mm_for_euclid_dist"
+    rows = embeddings.split(100, dim=-2)
+    total = sum(torch.cdist(row, embeddings, compute_mode=exact).sum((-2, -1)) for row in rows)
+    return _quality(total / embeddings.shape[-2] ** 2)
+
+
+q = robustness(embeddings)
+print(f"Q of the sharp image {q[0]:.3f}, of the blurred one {q[1]:.3f}")
+torch.testing.assert_close(robustness(embeddings[:1, :3])[0], q_by_hand)
+assert q[0] > q[1]
+
+# %% [markdown]
+# ### Two published versions
+#
+# The SER-FIQ paper averages over the $\frac{m(m-1)}{2}$ pairs; Eq. 1 here divides by $\frac{m^2}{2}$. The distance differs by the factor $\frac{m-1}{m}$, the same for every image, so the order of images cannot change. At $m = 100$ it moves $Q$ by about a thousandth.
+
+# %%
+passes = embeddings.shape[1]
+mean_over_pairs = torch.stack([torch.pdist(cloud).mean() for cloud in embeddings])
+q_pairs = 2 * torch.sigmoid(-mean_over_pairs)
+print(f"Eq. 1 minus mean over pairs: {(q - q_pairs)[0]:.4f} (sharp), {(q - q_pairs)[1]:.4f} (blurred)")
+torch.testing.assert_close(q, 2 * torch.sigmoid(-mean_over_pairs * (passes - 1) / passes))
+assert (q - q_pairs < 2e-3).all()
+
+# %% [markdown]
+# ## From pixels to quality
+#
+# One line for the features, one for the rest:
+
+
+# %%
+def ser_fiq(
+    model: torch.nn.Module, images: torch.Tensor, passes: int = 100, dropout: float = 0.5, seed: int = 0
+) -> torch.Tensor:
+    """Estimate the quality of face images (Eq. 1; SER-FIQ, arXiv 2003.09373)."""
+    with torch.no_grad():
+        features = model.features(images)  # (B, D)
+    return robustness(stochastic_embeddings(model.head, features, passes, dropout, seed))
+
+
+for model in (sface, facenet):
+    scores = ser_fiq(model, faces[model.name])
+    print(f"{model.name:<8}", " ".join(f"{score:.2f}" for score in scores))
+    torch.testing.assert_close(scores, plqlite.ser_fiq(model, faces[model.name]))
+
+# %% [markdown]
+# Nine different photos, and nearly the same number for all of them? Hold that thought; two things come first.
+#
+# ## How noisy is Q?
+#
+# Another seed draws other masks. How far does $Q$ move? Ten seeds for each number of passes:
+
+# %%
+counts = [10, 30, 100, 300, 1000]
+features = facenet.features(faces["facenet"][:1])
+scores = {
+    m: [robustness(stochastic_embeddings(facenet.head, features, m, seed=s)) for s in range(10)]
+    for m in counts
+}
+scores = {m: torch.cat(of_ten_seeds) for m, of_ten_seeds in scores.items()}
+noise = torch.stack([scores[m].std() for m in counts])
+
+figure, axis = plt.subplots(figsize=(5, 3))
+axis.errorbar(counts, [scores[m].mean() for m in counts], yerr=noise, marker="o", capsize=3)
+axis.set(xscale="log", xlabel="number of passes m", ylabel="Q of the astronaut (FaceNet)")
+plt.show()
+
+slope = np.polyfit(np.log(counts), noise.log(), 1)[0]
+print(f"the standard deviation falls like m to the power of {slope:.1f}")
+assert -0.7 < slope < -0.3
+
+# %% [markdown]
+# *Bars: one standard deviation over ten seeds. The noise falls like $1/\sqrt m$: ten times less noise costs a hundred times the passes. The first points lie high because of the $\frac{m-1}{m}$ above.*
+#
+# **Shared masks** make comparisons far better than single scores. Cover a small patch of the astronaut and ask by how much $Q$ falls. With the same masks for both images much of the luck cancels; with fresh ones it adds up.
+
+# %%
+clean = faces["facenet"][:1]
+patched = clean.clone()
+patched[:, :, 100:110, 60:70] = 0
+q_clean, q_patched = (
+    torch.cat([ser_fiq(facenet, x, seed=seed) for seed in range(20)]) for x in (clean, patched)
+)
+shared, fresh = (q_clean - q_patched).std(), (q_clean - q_patched.roll(1)).std()
+print(f"standard deviation of the difference: shared masks {shared:.4f}, fresh masks {fresh:.4f}")
+assert shared < 0.7 * fresh
+
+# %% [markdown]
+# ## What the last layers do
+#
+# The head of SFace is a linear layer followed by BatchNorm, and the embedding is then divided by its length (L2). Are the last two needed? Both were folded away when the model was built, so take them from the file:
+
+# %%
+import onnx
+
+from plqlite.weights import SFACE, fold_constants, read_weights
+
+_, constants = fold_constants(onnx.load_from_string(read_weights(SFACE)).graph)
+linear = torch.nn.Linear(50176, 128).requires_grad_(False)
+linear.weight.copy_(torch.tensor(constants["pre_fc1_weight_dequantized"]))
+linear.bias.copy_(torch.tensor(constants["pre_fc1_bias_dequantized"]))
+
+features = sface.features(faces["sface"])
+keep = torch.rand(100, 1, 50176, generator=torch.Generator().manual_seed(0)) >= 0.5
+lengths = sface.head(features * keep * 2).transpose(0, 1)  # (9, 100, 128), not normalised
+without_l2 = 2 * torch.sigmoid(-torch.cdist(lengths, lengths).mean((1, 2)))
+variants = {
+    "as it is": robustness(stochastic_embeddings(sface.head, features)),
+    "without BatchNorm": robustness(stochastic_embeddings(linear, features)),
+    "without L2": without_l2,
+}
+for name, scores in variants.items():
+    print(f"{name:<18} Q from {scores.min():.2f} to {scores.max():.2f}")
+
+same_order = {name: spearmanr(scores, variants["as it is"]).statistic for name, scores in variants.items()}
+print(
+    "rank correlation with the first:", {name: round(float(value), 1) for name, value in same_order.items()}
+)
+assert (variants["as it is"] - variants["without BatchNorm"]).abs().max() < 0.01
+assert same_order["without BatchNorm"] > 0.9
+assert same_order["without L2"] < 0.7
+
+# %% [markdown]
+# BatchNorm hardly matters for this network: no score moves by more than 0.01, and the order stays. L2 matters a great deal. Without it the distance also measures how much the *lengths* of the vectors scatter, which recognition ignores, and the order of the images is another one.
+#
+# ## No dice: the closed form
+#
+# The head is affine, $z = A\,\frac{f\odot m}{1-p} + b$, and the only random thing in it are the independent coins $m$. Then nothing needs to be drawn. Step by step:
+#
+# 1. A coin with mean $1-p$ has variance $p(1-p)$, so the feature $f_k m_k/(1-p)$ has mean $f_k$ and variance $\frac{p}{1-p} f_k^2$.
+# 2. Linear maps keep means and push covariances through: $z$ has mean $\mu = A f + b$ and covariance $C = \frac{p}{1-p} A\,\mathrm{diag}(f^2)\,A^{\!\top}$.
+# 3. The difference of two draws has covariance $2C$. Its expected squared length is $2\,\mathrm{tr}\,C$: all directions together.
+# 4. Normalising throws away the direction $u = \mu/\lVert\mu\rVert$: a longer $z$ is the same embedding. What is left is $2(\mathrm{tr}\,C - u^{\!\top} C u)$.
+# 5. And it divides by the squared length of $z$, which is $\lVert\mu\rVert^2 + \mathrm{tr}\,C$ on average.
+#
+# $$d_\infty \approx \sqrt{\frac{2\,(\mathrm{tr}\,C - u^{\!\top} C u)}{\lVert\mu\rVert^2 + \mathrm{tr}\,C}},\qquad Q_\infty = 2\,\sigma(-d_\infty)$$
+#
+# In a hundred dimensions lengths hardly vary, so the root of the mean square is a good stand-in for the mean. Neither trace needs the matrix $C$:
+
+
+# %%
+def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: float = 0.5) -> torch.Tensor:
+    """Evaluate Eq. 1 for infinitely many passes, without drawing a mask."""
+    if not isinstance(head, torch.nn.Linear):
+        raise TypeError(
+            f"The closed form needs a head that is one torch.nn.Linear, found {type(head).__name__}: "
+            "use ser_fiq, which draws masks and takes any head."
+        )
+    if not 0 < dropout < 1:
+        raise ValueError(
+            f"dropout={dropout}: choose a share between 0 and 1, both excluded; the default is 0.5."
+        )
+    mean = head(features)  # μ: (B, d)
+    direction = normalize(mean, dim=-1)  # u: (B, d)
+    variance = dropout / (1 - dropout) * features.square()  # of f∘m/(1−p): (B, D)
+    trace = variance @ head.weight.square().sum(0)  # tr C: (B,)
+    along = (variance * (direction @ head.weight).square()).sum(-1)  # uᵀCu: (B,)
+    spread = (2 * (trace - along) / (mean.square().sum(-1) + trace)).clamp(min=0)
+    return _quality(spread.sqrt())
+
+
+def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: float = 0.5) -> torch.Tensor:
+    """Estimate the quality of face images in the limit of infinitely many passes."""
+    with torch.no_grad():
+        return closed_form_quality(model.head, model.features(images), dropout)
+
+
+# %% [markdown]
+# Against 2000 passes, on every face:
+
+# %%
+print("         passes: 2000    100   closed form")
+for model in (sface, facenet):
+    images = faces[model.name]
+    many, hundred, closed = (
+        ser_fiq(model, images, 2000),
+        ser_fiq(model, images),
+        ser_fiq_closed_form(model, images),
+    )
+    for name, row in zip(portraits, zip(many, hundred, closed)):
+        print(f"{model.name:<8}{name:<14}" + "  ".join(f"{value:.3f}" for value in row))
+    error, sampled = (closed - many).abs().max(), (hundred - many).abs().max()
+    print(
+        f"{model.name:<8}largest distance from 2000 passes: closed form {error:.4f}, 100 passes {sampled:.4f}"
+    )
+    assert error < 1e-3
+    assert error < sampled
+
+# %% [markdown]
+# The formula is nearer to the truth than a hundred passes are, draws nothing, and can be differentiated. Why then does `explain` sample by default? Because the paper does, and because a head need not be affine.
+#
+# ## If every image scores 1
+#
+# A common accident: the network is in evaluation mode, where a dropout *layer* does nothing. Every pass is then the same, every distance 0 and every $Q$ exactly 1. (The cure is not `.train()`, which also switches BatchNorm to the statistics of the batch. Here dropout is an explicit mask, so the mode does not matter.) A score of 1 for everything is an error, and is reported as one:
+
+# %%
+same = sface(sharp)[:, None].repeat(1, 100, 1)  # (1, 100, 128): a hundred passes without dropout
+print(f"2σ(0) = {2 * torch.sigmoid(-torch.cdist(same, same).mean()):.2f}")
+try:
+    robustness(same)
+except DropoutHasNoEffectError as error:
+    print(error)
+else:
+    raise AssertionError("a meaningless score went through")
+
+# %% [markdown]
+# ## Why is the range so narrow? (§8.2)
+#
+# Dropout takes half of the features from *every* image, so the passes of every image scatter, and good and bad ones differ only in how much. Undo Eq. 1 to see the distances:
+
+# %%
+for model in (sface, facenet):
+    distance = -torch.logit(ser_fiq_closed_form(model, faces[model.name]) / 2)
+    print(f"{model.name:<8} mean distance of two passes: from {distance.min():.2f} to {distance.max():.2f}")
+    assert distance.max() < 1.5 * distance.min()
+
+# %% [markdown]
+# That is no fault of the method, as long as the *order* is right, but such a number tells a person nothing. Eq. 2 spreads it:
+#
+# $$\hat Q = \sigma\big(\alpha\,(Q - r)\big) \qquad\text{(Eq. 2)}$$
+#
+# $r$ is the mean of a development set, and $\alpha$ is chosen so that 95 % of that set falls between 0.05 and 0.95. So $\hat Q = 0.5$ means: an ordinary photo for this network.
+
+
+# %%
+def scale_quality(q: torch.Tensor, alpha: float, r: float) -> torch.Tensor:
+    """Spread the narrow range of Q over 0..1 (Eq. 2): Q̂ = σ(α(Q − r))."""
+    return torch.sigmoid(alpha * (q - r))
+
+
+def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
+    """Choose α and r of Eq. 2 from the qualities of a development set."""
+    if qualities.numel() < 2 or qualities.min() == qualities.max():
+        raise ValueError(f"{qualities.numel()} qualities without spread: fit on several different faces.")
+    r = qualities.mean()
+    t = (qualities - r).abs().quantile(0.95)
+    return (torch.log(torch.tensor(19.0)) / t).item(), r.item()
+
+
+# %% [markdown]
+# The package carries the measurements that its own constants were fitted on: 100 LFW photos, ten people with ten each. (For your own folder run `python data_scripts/calibrate.py FOLDER` and read its `calibration.csv` here.)
+
+# %%
+rows = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))
+
+figure, axes = plt.subplots(2, 2, figsize=(7.5, 4.5), layout="constrained")
+for row, model in zip(axes, (sface, facenet)):
+    development = torch.tensor([float(row["quality"]) for row in rows if row["model"] == model.name])
+    alpha, r = fit_scaling(development)
+    scaled = scale_quality(development, alpha, r)
+    row[0].hist(development.numpy(), 20, color="grey")
+    row[0].set(title=f"{model.name}: Q", xlim=(0.78, 0.94), xlabel="quality Q", ylabel="images")
+    row[1].hist(scaled.numpy(), 20, (0, 1), color="tab:blue")
+    row[1].set(
+        title=f"{model.name}: Q̂, α = {alpha:.0f}, r = {r:.3f}", xlabel="scaled quality Q̂", ylabel="images"
+    )
+    inside = ((scaled >= 0.05) & (scaled <= 0.95)).float().mean()
+    print(
+        f"{model.name:<8} Q {development.mean():.3f} ± {development.std():.3f}   {inside:.0%} of Q̂ within 0.05..0.95"
+    )
+    assert abs(inside - 0.95) <= 0.01
+    assert abs(alpha - model.scaling.alpha) < 0.1
+    assert abs(r - model.scaling.r) < 1e-4
+plt.show()
+
+# %% [markdown]
+# *Left: raw quality of 100 photos, as in Fig. 11; the two networks do not even overlap. Right: the same photos after Eq. 2. The constants belong to one network and one data set: never carry them over.*
+
+# %%
+overlap = [
+    torch.tensor([float(row["quality"]) for row in rows if row["model"] == name])
+    for name in ("sface", "facenet")
+]
+assert overlap[0].min() > overlap[1].max()
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. **Change a number.** How does $Q$ of the astronaut change with the dropout rate, from 0.1 to 0.9? Does the order of the nine faces change?
+# 2. **A worse image.** Darken the astronaut, add noise, shrink her to 28 pixels and back. Which costs SFace the most quality?
+# 3. **Test the score.** Quality should predict recognition. Blur all nine faces by different widths and compare $Q$ with the cosine to the sharp original over all of them: what is the rank correlation?
+# 4. **Understand the limit.** Compute $\mathrm{tr}\,C$ and $u^{\!\top}Cu$ for the nine faces. Which share of the variance lies along $u$? What would $Q_\infty$ be without subtracting it?
+# 5. **Prove it.** Show that $Q$ does not change if all features *and* the head's bias are multiplied by the same positive number.
+#
+# Solutions: [solutions/01_ser_fiq.ipynb](solutions/01_ser_fiq.ipynb) · Back: [00](00_quickstart.ipynb) · Next: [02 · How does a number become a network?](02_quality_node.ipynb)

@@ -1,0 +1,230 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · How does a number become a network?
+#
+# | | |
+# |---|---|
+# | **Question** | Quality is a number that came out of a hundred passes. How can it be given a gradient with respect to the pixels? |
+# | **Outcome** | You can turn any recognition network into one that puts out its own quality, in three readings of Eq. 3, and say which of them keeps which promise of the paper. |
+# | **Time** | 10 minutes to read; under 30 seconds to run on two CPU cores |
+# | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
+#
+# [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. We want to know which *pixels* it is owed to, so we want a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels and would explain the new network, not the old one. The paper's way out is to add a single node.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch.nn.functional import normalize
+
+import plqlite
+
+sface, facenet = plqlite.sface(), plqlite.facenet()
+portraits = plqlite.sample_faces()
+faces = {
+    model.name: torch.cat([plqlite.load_face(p, model) for p in portraits.values()])
+    for model in (sface, facenet)
+}
+embeddings = {model.name: model(faces[model.name]) for model in (sface, facenet)}  # e: (9, d), length 1
+scaled = {
+    name: plqlite.scale_quality(
+        plqlite.ser_fiq_closed_form(model, faces[name]), model.scaling.alpha, model.scaling.r
+    )
+    for name, model in (("sface", sface), ("facenet", facenet))
+}
+print({name: tuple(e.shape) for name, e in embeddings.items()})
+
+# %% [markdown]
+# ## One node, one set of weights an image
+#
+# Put one node on top of the embedding $e$, with one weight for each of its $d$ features and no bias. The weights are chosen *for this image*, and are then constants:
+#
+# $$\mathcal M_Q(I) = \sum_{k=1}^{d} w_k\, e_k(I),\qquad w = \frac{\hat Q}{\lVert e\rVert_1} \qquad\text{(Eq. 3)}$$
+#
+# The text of the paper makes two promises about them: the node's output **is the quality**, and **all features are equally important**. Take Eq. 3 at its word and the first is broken: the features of an embedding have both signs, and $\sum_k e_k$ is not $\lVert e\rVert_1 = \sum_k |e_k|$. There are three ways to read on:
+#
+# | reading | $w_k$ | $\mathcal M_Q(I)$ |
+# |---|---|---|
+# | `literal` | $\hat Q\,/\,\lVert e\rVert_1$ | $\hat Q\cdot\sum e_k/\lVert e\rVert_1$ |
+# | `summed` | $\hat Q\,/\sum e_k$ | $\hat Q$ |
+# | `signed` | $\hat Q\cdot\mathrm{sign}(e_k)\,/\,\lVert e\rVert_1$ | $\hat Q$ |
+#
+# `summed` is what the authors' released program computes. `signed` is our default.
+
+
+# %%
+def node_weights(embedding: torch.Tensor, quality: torch.Tensor, reading: str = "signed") -> torch.Tensor:
+    """Weights of the quality node, w = Q̂/‖e‖₁ (Eq. 3), in one of three readings."""
+    e, q = embedding.detach(), quality.detach().unsqueeze(-1)  # (B, d), (B, 1)
+    norm = e.abs().sum(-1, keepdim=True)  # ‖e‖₁: (B, 1)
+    if reading == "signed":
+        return q * e.sign() / norm
+    if reading == "literal":
+        return (q / norm).expand_as(e)
+    if reading == "summed":
+        return (q / e.sum(-1, keepdim=True)).expand_as(e)
+    raise ValueError(f"reading={reading!r}: Eq. 3 has the readings 'signed', 'literal' and 'summed'.")
+
+
+def quality_node(embedding: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Output of the quality node, M_Q(I) = Σ_k w_k e_k."""
+    return (embedding * weights).sum(-1)
+
+
+# %% [markdown]
+# As a module, so that anything that takes a network takes this one:
+
+
+# %%
+class QualityRegression(torch.nn.Module):
+    """The quality regression network M_Q: a recognition network with a quality node on top."""
+
+    def __init__(self, model: torch.nn.Module, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("weights", weights)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return M_Q(I), (B,)."""
+        return quality_node(self.model(images), self.weights)
+
+
+# %% [markdown]
+# ## What does the node put out?
+#
+# For every face, network and reading: $\mathcal M_Q(I)$ as a multiple of $\hat Q$ (a promise kept is 1.00), and the size of its weights, again per unit of $\hat Q$.
+
+# %%
+READINGS = ("literal", "summed", "signed")
+output, size = {}, {}
+for model in (sface, facenet):
+    e, q = embeddings[model.name], scaled[model.name]
+    for reading in READINGS:
+        w = node_weights(e, q, reading)  # (9, d)
+        output[model.name, reading] = QualityRegression(model, w)(faces[model.name]) / q
+        size[model.name, reading] = w.abs().amax(1) / q
+
+    print(f"{model.name:<15}M_Q(I) / Q̂                |w| / Q̂")
+    print(f"{'':<15}" + 2 * "literal summed signed     ")
+    for number, name in enumerate(portraits):
+        columns = [
+            f"{values[model.name, reading][number]:7.2f}" for values in (output, size) for reading in READINGS
+        ]
+        print(f"  {name:<12}" + "".join(columns[:3]) + "    " + "".join(columns[3:]))
+
+# %% [markdown]
+# Read the columns. The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. But look at the weights of `summed`: they differ from face to face by more than a factor of ten, while those of the other two are the same for all.
+
+# %%
+for name in ("sface", "facenet"):
+    one = torch.ones(len(portraits))
+    torch.testing.assert_close(output[name, "signed"], one, atol=1e-4, rtol=0)
+    torch.testing.assert_close(output[name, "summed"], one, atol=1e-2, rtol=0)
+    assert output[name, "literal"].abs().max() < 0.5
+    assert size[name, "summed"].max() > 10 * size[name, "summed"].min()
+    for reading in ("literal", "signed"):
+        assert size[name, reading].max() < 1.2 * size[name, reading].min()
+
+# %% [markdown]
+# Only `signed` keeps both promises, and stays bounded. By how much? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
+#
+# ## "All features are equally important"
+#
+# What each feature *contributes* to the output is $w_k e_k$. Here are the contributions of all 128 features of one face, sorted:
+
+# %%
+e, q = embeddings["sface"][1:2], scaled["sface"][1:2]
+figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+for axis, reading in zip(axes, READINGS):
+    contribution = (node_weights(e, q, reading) * e / q)[0].sort().values
+    colours = ["tab:red" if value < 0 else "tab:green" for value in contribution]
+    axis.bar(range(e.shape[1]), contribution, width=1, color=colours)
+    axis.set(title=f"{reading}: sum {contribution.sum():.2f}", xlabel="features, sorted")
+axes[0].set_ylabel("contribution / Q̂")
+plt.show()
+
+# %% [markdown]
+# *Grace Hopper and SFace; mind the three vertical scales. Under `literal` and `summed` green and red nearly cancel, and `summed` blows up what is left until it is 1: features contribute many times the whole quality, for and against. Under `signed` every feature adds its share.*
+
+# %%
+magnitude = {r: (node_weights(e, q, r) * e / q).abs().sum().item() for r in READINGS}
+print("sum of |contribution| / Q̂:", {r: round(m, 1) for r, m in magnitude.items()})
+assert magnitude["summed"] > 20
+assert abs(magnitude["signed"] - 1) < 1e-3
+assert (node_weights(e, q, "signed") * e > 0).all()
+
+# %% [markdown]
+# Under each reading all $|w_k|$ of an image are equal, so all features are "equally important" in the sense of having the same weight. Only under `signed` is a feature's *contribution* always in proportion to its magnitude, as the sentence suggests.
+#
+# ## What recognition cannot see
+#
+# Recognition compares embeddings by their cosine. Turn the whole embedding space by a rotation $R$, and no cosine changes: $(R e)^{\!\top}(R e') = e^{\!\top}e'$. The turned network recognises exactly as well as the old one; only the arbitrary axes have moved. What becomes of the weights?
+
+# %%
+generator = torch.Generator().manual_seed(0)
+e = embeddings["sface"]
+rotations = [torch.linalg.qr(torch.randn(128, 128, generator=generator)).Q for _ in range(300)]
+turned = torch.stack([e @ rotation for rotation in rotations])  # (300, 9, 128)
+
+for each in turned[:10]:
+    torch.testing.assert_close(each @ each.T, e @ e.T, atol=1e-5, rtol=0)  # all cosines stay
+
+weight = {
+    "summed": 1 / turned.sum(-1).abs()[:, 0],
+    "signed": 1 / turned.abs().sum(-1)[:, 0],
+}  # the astronaut: (300,)
+ratio = {reading: (w.quantile(0.95) / w.quantile(0.05)).item() for reading, w in weight.items()}
+
+figure, axis = plt.subplots(figsize=(6, 2.8))
+for reading, colour in (("summed", "tab:red"), ("signed", "tab:green")):
+    axis.hist(weight[reading].log10().numpy(), 40, (-1.5, 2), color=colour, alpha=0.7, label=reading)
+axis.set(xlabel="log10 of |w| / Q̂ of the astronaut, SFace turned at random", ylabel="rotations")
+axis.legend()
+plt.show()
+
+print(f"95th / 5th percentile: summed {ratio['summed']:.0f}, signed {ratio['signed']:.1f}")
+assert ratio["summed"] > 10
+assert ratio["signed"] < 1.2
+
+# %% [markdown]
+# *The same photo and a network that recognises just as well. Under `summed` the size of the weights, and so of every gradient, is anything over two orders of magnitude: it depends on where the axes happen to lie. Under `signed` it hardly moves.*
+#
+# It does move a little: $\lVert e\rVert_1$ knows the axes too, and so does the pattern of signs. `signed` is the tamest reading of Eq. 3, not one that is free of the choice of axes. [Notebook 08](08_exploding_gradients.ipynb) follows `summed` to the maps that it spoils.
+#
+# ## What signed really differentiates
+#
+# With the weights held constant, the gradient of the node under `signed` is
+#
+# $$\nabla \mathcal M_Q = \frac{\hat Q}{\lVert e\rVert_1}\sum_k \mathrm{sign}(e_k)\,\nabla e_k = \hat Q\;\nabla\log\lVert e(I)\rVert_1 .$$
+#
+# So a pixel is important if it changes how the embedding spreads its fixed length over its features, and the map is the same up to the factor $\hat Q$, whichever way $\hat Q$ was found. Check it:
+
+# %%
+images = faces["sface"][:1].clone().requires_grad_()
+e, q = sface(images), scaled["sface"][:1]
+(node,) = torch.autograd.grad(quality_node(e, node_weights(e, q)).sum(), images, retain_graph=True)
+(logarithm,) = torch.autograd.grad(e.abs().sum().log(), images)
+difference = (node - q * logarithm).norm() / node.norm()
+print(f"relative difference below 0.001: {bool(difference < 1e-3)}")
+assert difference < 1e-3
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. **Change a number.** Add a constant to $\hat Q$ of one face. What happens to its weights, what to the *order* of its pixels?
+# 2. **A fourth reading.** Weights in proportion to the features, $w = \hat Q\, e/\lVert e\rVert_2^2$, also return $\hat Q$. Compute the gradient with respect to the pixels. What goes wrong?
+# 3. **Count the bad luck.** Embeddings of many directions behave like random points on the sphere. Draw 10 000 in 128 and in 512 dimensions. How often is the weight of `summed` more than 10 times its median?
+# 4. **Prove it.** Show that $\lVert e\rVert_1 \le \sqrt d$ for $\lVert e\rVert_2 = 1$, and find the embeddings for which the weights of `signed` are largest.
+#
+# Solutions: [solutions/02_quality_node.ipynb](solutions/02_quality_node.ipynb) · Back: [01](01_ser_fiq.ipynb) · Next: [03 · How does a gradient become a map?](03_saliency.ipynb)
