@@ -26,7 +26,6 @@
 # %%
 import matplotlib.pyplot as plt
 import torch
-from torch.nn.functional import normalize
 
 import plqlite
 
@@ -124,7 +123,7 @@ for model in (sface, facenet):
         print(f"  {name:<12}" + "".join(columns[:3]) + "    " + "".join(columns[3:]))
 
 # %% [markdown]
-# Read the columns. The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. But look at the weights of `summed`: they differ from face to face by more than a factor of ten, while those of the other two are the same for all.
+# Read the columns. The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. But look at the weights of `summed`: they differ from face to face by more than a factor of ten, while those of the other two are nearly the same for all.
 
 # %%
 for name in ("sface", "facenet"):
@@ -188,7 +187,7 @@ ratio = {reading: (w.quantile(0.95) / w.quantile(0.05)).item() for reading, w in
 
 figure, axis = plt.subplots(figsize=(6, 2.8))
 for reading, colour in (("summed", "tab:red"), ("signed", "tab:green")):
-    axis.hist(weight[reading].log10().numpy(), 40, (-1.5, 2), color=colour, alpha=0.7, label=reading)
+    axis.hist(weight[reading].log10().numpy(), 40, range=(-1.5, 2), color=colour, alpha=0.7, label=reading)
 axis.set(xlabel="log10 of |w| / Q̂ of the astronaut, SFace turned at random", ylabel="rotations")
 axis.legend()
 plt.show()

@@ -1,0 +1,307 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · How does a gradient become a map?
+#
+# | | |
+# |---|---|
+# | **Question** | The network puts out its own quality. Which pixels is that owed to, and how is the answer drawn so that two images can be compared? |
+# | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, choose γ by a rule, and say why a map must never be stretched to its own range. |
+# | **Time** | 15 minutes to read; under 45 seconds to run on two CPU cores |
+# | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
+#
+# [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. What is left is calculus and a colour scale; the second is the harder part.
+
+# %%
+import csv
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import torch
+from torchvision.transforms.functional import gaussian_blur
+
+import plqlite
+from plqlite.regression import QualityRegression, node_weights, quality_node
+
+sface, facenet = plqlite.sface(), plqlite.facenet()
+portraits = plqlite.sample_faces()
+
+# %% [markdown]
+# ## Equation 4: the gradient, twice
+#
+# If a pixel is nudged by one grey level, how much does the output of the quality node change? That is the derivative
+#
+# $$S = \frac{\partial \mathcal M_Q}{\partial I} \qquad\text{(Eq. 4)}$$
+#
+# one number for each pixel and colour. Automatic differentiation finds all of them in one backward pass. The images of a batch do not touch each other, so the gradient of the *sum* of their outputs holds the gradient of each.
+
+
+# %%
+def pixel_gradient(output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Gradient of the quality node with respect to the pixels, S = ∂M_Q/∂I (Eq. 4)."""
+    (gradient,) = torch.autograd.grad(output.sum(), images)
+    return gradient
+
+
+# %% [markdown]
+# Believe nothing that you have not checked. Here is a network small enough to do it the slow way: 6×6 pixels, one convolution, one linear layer. Nudge each of the 108 values up and down and divide:
+#
+# $$\frac{\partial \mathcal M_Q}{\partial I_k} \approx \frac{\mathcal M_Q(I + h\,\delta_k) - \mathcal M_Q(I - h\,\delta_k)}{2h}$$
+
+# %%
+torch.manual_seed(0)
+layers = [torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(64, 8)]
+toy = torch.nn.Sequential(*layers).double()
+
+
+def embed(images):
+    """Embeddings of the toy network, of length 1: (B, 3, 6, 6) -> (B, 8)."""
+    return torch.nn.functional.normalize(toy(images / 255), dim=-1)
+
+
+image = 255 * torch.rand(1, 3, 6, 6, dtype=torch.float64)
+weights = node_weights(embed(image), torch.tensor([0.7], dtype=torch.float64)).detach()
+
+pixels = image.clone().requires_grad_()
+by_autograd = pixel_gradient(quality_node(embed(pixels), weights), pixels)  # (1, 3, 6, 6)
+
+h = 0.01
+nudges = h * torch.eye(108, dtype=torch.float64).view(108, 3, 6, 6)
+with torch.no_grad():
+    rise = quality_node(embed(image + nudges), weights) - quality_node(embed(image - nudges), weights)
+by_hand = (rise / (2 * h)).view(1, 3, 6, 6)
+
+figure, axes = plt.subplots(1, 2, figsize=(5.5, 2.4), layout="constrained")
+limit = by_hand.abs().max()
+for axis, gradient, title in zip(axes, (by_autograd, by_hand), ("one backward pass", "216 forward passes")):
+    drawn = axis.imshow(gradient[0, 0], cmap="PuOr", vmin=-limit, vmax=limit)
+    axis.set(title=title, xlabel="column", ylabel="row")
+figure.colorbar(drawn, ax=axes, label="S (red channel)")
+plt.show()
+
+# %% [markdown]
+# *The same picture twice: what autograd computes is the slope that you would measure.*
+
+# %%
+torch.testing.assert_close(by_autograd, by_hand, rtol=1e-6, atol=1e-12)
+
+# %% [markdown]
+# ## Equation 5: one number a pixel
+#
+# A pixel has three colours, and whether its gradient is positive or negative only says which way it would have to change. What we want is how strongly it matters at all: the mean of the magnitudes.
+#
+# $$\hat S = \frac13\sum_{c} |S_c| \qquad\text{(Eq. 5)}$$
+
+
+# %%
+def mean_over_channels(gradient: torch.Tensor) -> torch.Tensor:
+    """Pixel saliency, the mean magnitude over the colours, Ŝ = ⅓ Σ_c abs(g_c) (Eq. 5)."""
+    return gradient.abs().mean(-3)
+
+
+def quality_and_saliency(model, images):
+    """Steps 1 to 3 up to Eq. 5: Q̂ (B,) and Ŝ (B, H, W)."""
+    images = images.clone().requires_grad_()
+    quality = plqlite.scale_quality(plqlite.ser_fiq(model, images), model.scaling.alpha, model.scaling.r)
+    m_q = QualityRegression(model, node_weights(model(images), quality))
+    return quality, mean_over_channels(pixel_gradient(m_q(images), images))
+
+
+images = torch.cat([plqlite.load_face(portraits[name], sface) for name in ("astronaut", "grace_hopper")])
+quality, saliency = quality_and_saliency(sface, images)
+
+figure, axes = plt.subplots(1, 2, figsize=(6, 2.5), layout="constrained")
+for axis, s, name in zip(axes, saliency, ("astronaut", "Grace Hopper")):
+    drawn = axis.imshow(s.log10(), cmap="magma", vmin=-8, vmax=-4)
+    axis.set(title=name, xlabel="column in pixels", ylabel="row in pixels")
+figure.colorbar(drawn, ax=axes, label="log10 of Ŝ, in Q̂ per grey level")
+plt.show()
+
+# %% [markdown]
+# *Saliency spans more than two powers of ten within one face, hence the logarithm. A nudge of one grey level at the astronaut's brow moves $\hat Q$ several times as much as one in a corner.*
+
+# %%
+torch.testing.assert_close(saliency, plqlite.explain(sface, images).saliency)
+brow, corner = saliency[0, 36:44, 30:80].median(), saliency[0, :8, :8].median()
+print(f"median Ŝ: brows 10^{brow.log10():.1f}, corner 10^{corner.log10():.1f}")
+assert brow > 5 * corner
+assert saliency[0].quantile(0.99) > 100 * saliency[0].quantile(0.01)
+
+# %% [markdown]
+# ## Equations 6 and 7: a fixed scale
+#
+# Numbers like $10^{-5}$ are no map. The paper squashes them to 0..1:
+#
+# $$v(\hat S) = 1 - \frac{1}{1 + 10^{\gamma}\,\hat S^2} \qquad\text{(Eq. 6)}\qquad\qquad P = v(\hat S) \qquad\text{(Eq. 7)}$$
+#
+# $v$ rises from 0 to 1 and passes 0.5 at $\hat S = 10^{-\gamma/2}$. So $\gamma$ says which saliency counts as middling, and nothing else: the order of the pixels stays.
+
+
+# %%
+def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Pixel-level quality P = v(Ŝ) with v(s) = 1 − 1/(1 + 10^γ s²) (Eq. 6 and 7)."""
+    return 1 - 1 / (1 + 10**gamma * saliency.square())
+
+
+s = torch.logspace(-8, -3, 200)
+figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+for gamma in (8, 10, 12, 14):
+    axis.semilogx(s, pixel_level_quality(s, gamma), label=f"γ = {gamma}")
+    torch.testing.assert_close(
+        pixel_level_quality(torch.tensor(10 ** (-gamma / 2)), gamma), torch.tensor(0.5)
+    )
+axis.set(xlabel="saliency Ŝ", ylabel="pixel-level quality P")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# *Each step of 2 in γ moves the curve by one power of ten. Its shape stays.*
+#
+# ### Which γ?
+#
+# The rule of the paper's footnote 4: on a face photo that follows the rules for passports, the centre should show the colour of high quality and the background that of low quality. We make it exact: **take the γ that sets the two farthest apart.** With the typical saliency $c$ of the centre and $b$ of the background, $v(c) - v(b)$ is largest at
+#
+# $$10^{\gamma} = \frac{1}{c\,b},\qquad\text{where}\qquad v(c) = 1 - v(b) = \frac{c}{c + b}.$$
+#
+# (Exercise 4 asks you to prove it.) What are centre and background of a crop?
+
+
+# %%
+def centre_and_background(saliency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Typical saliency of the middle of an aligned face and of what surrounds the face."""
+    height, width = saliency.shape[-2:]
+    frame = torch.zeros(height, width, dtype=torch.bool, device=saliency.device)
+    frame[height // 16 : -(height // 16), width // 16 : -(width // 16)] = True
+    frame[height // 8 : -(height // 8), width // 8 : -(width // 8)] = False
+    middle = saliency[:, height // 3 : -(height // 3), width // 3 : -(width // 3)]
+    return middle.flatten(1).median(1).values, saliency[:, frame].median(1).values
+
+
+def fit_gamma(centre: torch.Tensor, background: torch.Tensor) -> float:
+    """Choose γ of Eq. 6 so that the centre of a good face looks high and its background low."""
+    if not len(centre) or not (centre > 0).all() or not (background > 0).all():
+        raise ValueError("Cannot fit gamma: give at least one face, with a saliency above 0 throughout.")
+    log_centre, log_background = centre.log10().mean(), background.log10().mean()
+    if log_centre <= log_background:
+        raise ValueError("Cannot fit gamma: the faces' centre is no more salient than their background.")
+    return -(log_centre + log_background).item()
+
+
+# %% [markdown]
+# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, per unit of $\hat Q$. The better half of the photos stands in for passport photos:
+
+# %%
+rows = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))
+fitted = {}
+for model in (sface, facenet):
+    of_model = [row for row in rows if row["model"] == model.name]
+    q, c, b = (
+        torch.tensor([float(row[name]) for row in of_model]) for name in ("quality", "centre", "background")
+    )
+    q_scaled, good = plqlite.scale_quality(q, model.scaling.alpha, model.scaling.r), q >= q.median()
+    c, b = (c * q_scaled)[good], (b * q_scaled)[good]
+    fitted[model.name] = gamma = fit_gamma(c, b)
+    high, low = (pixel_level_quality(x.log().mean().exp(), gamma) for x in (c, b))
+    print(f"{model.name:<8} γ = {gamma:.1f}   P of the centre {high:.2f}, of the background {low:.2f}")
+    assert abs(gamma - model.scaling.gamma) < 0.02
+    assert high > 0.7 > 0.3 > low
+
+# %% [markdown]
+# ## Why not stretch each map to its own range?
+#
+# Most saliency tools do just that: subtract the map's minimum, divide by its maximum. Every map then uses the whole colour scale, and looks convincing. Watch what becomes of a good photo and a hopeless one, the same face under heavy blur:
+
+# %%
+pair = torch.cat([images[:1], gaussian_blur(images[:1], 25, 4.0)])
+pair_quality, pair_saliency = quality_and_saliency(sface, pair)
+
+
+def stretched(saliency):
+    """Per-image min-max, the usual way. Do not use it."""
+    low, high = saliency.flatten(1).quantile(0.01, 1), saliency.flatten(1).quantile(0.99, 1)
+    return ((saliency - low.view(-1, 1, 1)) / (high - low).view(-1, 1, 1)).clamp(0, 1)
+
+
+fixed = pixel_level_quality(pair_saliency, sface.scaling.gamma)
+minmax = stretched(pair_saliency)
+figure, axes = plt.subplots(2, 3, figsize=(5.4, 3.5), layout="constrained")
+for row, face, a, b, q in zip(axes, pair, minmax, fixed, pair_quality):
+    row[0].imshow(face.permute(1, 2, 0) / 255)
+    row[0].set_ylabel(f"Q̂ = {q:.2f}")
+    for axis, plq, title in ((row[1], a, "own minimum to maximum"), (row[2], b, "fixed scale (Eq. 6)")):
+        drawn = axis.imshow(plq, cmap="RdYlGn", vmin=0, vmax=1)
+        axis.set_title(title, fontsize=9)
+    for axis in row:
+        axis.set(xticks=[], yticks=[])
+figure.colorbar(drawn, ax=axes, label="map")
+plt.show()
+
+# %% [markdown]
+# *Middle: both maps look equally good, and the blurred face seems to have green regions. Right: on the fixed scale it has none. That is why the paper forbids per-image scaling, and why nothing in this package does it.*
+#
+# (We cut the extremes at 1 % first; the plain minimum and maximum let one outlier decide about the whole map, which is worse.)
+
+# %%
+print(f"mean of the stretched maps {minmax[0].mean():.1f} and {minmax[1].mean():.1f}")
+print(f"mean of P                  {fixed[0].mean():.1f} and {fixed[1].mean():.1f}")
+assert minmax[1].mean() > 0.5 * minmax[0].mean()
+assert fixed[1].mean() < 0.05 * fixed[0].mean()
+
+# %% [markdown]
+# ## γ depends on the units of the input
+#
+# A gradient has units: quality per grey level. Feed the same network pixels in 0..1 instead of 0..255, and every gradient is 255 times as large; γ must fall by $2\log_{10}255 \approx 4.8$ to draw the same map. Published values of γ therefore mean nothing without the range of the input. Ours are always for RGB in 0..255, whatever a network scales its input to.
+
+# %%
+small = (images / 255).requires_grad_()
+m_q = QualityRegression(sface, node_weights(sface(images), quality))
+per_unit = mean_over_channels(pixel_gradient(m_q(small * 255), small))
+
+shift = 2 * torch.log10(torch.tensor(255.0)).item()
+print(f"shift of γ: {shift:.1f}")
+torch.testing.assert_close(
+    pixel_level_quality(per_unit, sface.scaling.gamma - shift),
+    pixel_level_quality(saliency, sface.scaling.gamma),
+)
+
+# %% [markdown]
+# ## Two networks, one photo
+#
+# Everything together is `plqlite.explain`. The colours of one network can be compared from photo to photo; those of two networks only as far as the rule for γ makes them comparable.
+
+# %%
+rows, labels = [], []
+for model in (sface, facenet):
+    face = plqlite.load_face(portraits["astronaut"], model)
+    explanation = plqlite.explain(model, face)
+    rows.append((face[0], explanation.plq[0]))
+    labels.append(f"{model.name}, γ = {model.scaling.gamma}: Q̂ = {explanation.scaled_quality[0]:.2f}")
+
+plqlite.grid(rows, labels)
+
+# %% [markdown]
+# The same with your hands: the panel redraws as you change the network, γ, the passes, the seed or the reading (in a live notebook).
+
+# %%
+plqlite.explore([sface, facenet], portraits["astronaut"])
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. **Change a number.** Draw the astronaut's map for γ from 7 to 15. Which γ makes half of its pixels better than 0.5? Is it a good choice?
+# 2. **Another sum.** Replace the mean magnitude of Eq. 5 by the largest of the three. How much does the *order* of the pixels change (rank correlation)?
+# 3. **Is the map smooth?** Move the astronaut by one pixel. What is the correlation between the map and the moved map, pixel by pixel, and after averaging over 7×7 pixels? What does that say about trusting a single pixel?
+# 4. **Prove it.** Show that $v(c) - v(b)$ is largest at $10^\gamma = 1/(cb)$, and that there $v(c) = c/(c+b)$.
+#
+# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [08 · Why do some maps explode, and what cures it?](08_exploding_gradients.ipynb)

@@ -1,0 +1,244 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · Why do some maps explode, and what cures it?
+#
+# | | |
+# |---|---|
+# | **Question** | For some images the gradients are far too large and the map is green all over. Where does that come from, and does clipping help? |
+# | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot mend, and remove the cause. |
+# | **Time** | 10 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Paper** | §6, §8.3, Fig. 12; needs [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) |
+#
+# The paper reports that gradients sometimes explode, that FaceNet suffers more than ArcFace, and that "simple gradient clipping" helps. It leaves the cause open. Here it is.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+import plqlite
+from plqlite.regression import QualityRegression, node_weights
+from plqlite.saliency import (
+    clip_by_norm,
+    clip_by_value,
+    mean_over_channels,
+    pixel_gradient,
+    pixel_level_quality,
+)
+
+models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
+portraits = plqlite.sample_faces()
+names = list(portraits)
+
+# %% [markdown]
+# ## Many nearly equal photos
+#
+# To meet a rare event, look often. Each of the nine sample faces is moved by up to two pixels, made a little brighter or darker, and given a little noise, sixteen times over. Nobody would call these photos different.
+
+
+# %%
+def disturbed(images, seed):
+    """Shift, brighten and add noise, a little; the same for every image of the batch."""
+    generator = torch.Generator().manual_seed(seed)
+    down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
+    brightness = 0.9 + 0.2 * torch.rand(1, generator=generator)
+    noise = 3 * torch.randn(images.shape, generator=generator)
+    return (images.roll((down, right), (-2, -1)) * brightness + noise).clamp(0, 255)
+
+
+TIMES = 16
+photos = {}
+for name, model in models.items():
+    faces = torch.cat([plqlite.load_face(portrait, model) for portrait in portraits.values()])
+    photos[name] = torch.cat([disturbed(faces, seed) for seed in range(TIMES)])  # (144, 3, H, W)
+
+# %% [markdown]
+# For each, the mean saliency of its map under two readings of Eq. 3 (see [02](02_quality_node.ipynb)), divided by $\hat Q$, which every gradient carries as a factor. And one property of its embedding alone: $|\sum_k e_k|$.
+
+# %%
+size, sum_of_e = {}, {}
+for name, model in models.items():
+    batches = photos[name].split(16)
+    sum_of_e[name] = torch.cat([model(batch).sum(-1).abs() for batch in batches])  # (144,)
+    for reading in ("summed", "signed"):
+        explanations = [plqlite.explain(model, batch, passes=None, reading=reading) for batch in batches]
+        size[name, reading] = torch.cat(
+            [e.saliency.mean((1, 2)) / e.scaled_quality for e in explanations]
+        )  # (144,)
+
+# %% [markdown]
+# ## The explosion
+#
+# The two disturbed copies of Grace Hopper whose maps have the smallest and the largest mean saliency under `summed` (SFace):
+
+# %%
+model = models["sface"]
+hopper = torch.arange(len(photos["sface"])) % len(names) == names.index("grace_hopper")
+of_hopper = size["sface", "summed"].masked_fill(~hopper, torch.nan)
+calm, loud = of_hopper.nan_to_num(torch.inf).argmin().item(), of_hopper.nan_to_num(0).argmax().item()
+two = photos["sface"][[calm, loud]]
+
+rows, labels = [], []
+for reading in ("summed", "signed"):
+    explanation = plqlite.explain(model, two, passes=None, reading=reading)
+    rows += list(zip(two, explanation.plq))
+    labels += [
+        f"{reading}: Q̂ = {q:.2f}, |Σe| = {s:.3f}"
+        for q, s in zip(explanation.scaled_quality, sum_of_e["sface"][[calm, loud]])
+    ]
+
+plqlite.grid(rows, labels)
+
+# %% [markdown]
+# *Rows 1 and 2: under `summed` two photos that look alike get maps that have nothing in common, as in Fig. 12. Rows 3 and 4: under `signed` the same two photos get the same map.*
+
+# %%
+blow_up = {
+    reading: (size["sface", reading][loud] / size["sface", reading][calm]).item()
+    for reading in ("summed", "signed")
+}
+print(
+    f"mean saliency of the second photo over the first: summed {blow_up['summed']:.0f}, signed {blow_up['signed']:.1f}"
+)
+assert blow_up["summed"] > 10
+assert 0.7 < blow_up["signed"] < 1.4
+
+# %% [markdown]
+# ## The cause
+#
+# Under `summed` the weights of the quality node are $\hat Q/\sum_k e_k$. An embedding has features of both signs, and nothing keeps their sum away from zero. When it comes near, the weights, and with them all gradients, grow without bound. If that is the whole story, the mean saliency must be inversely proportional to $|\sum e|$: a line of slope −1 on logarithmic axes.
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=False)
+for axis, name in zip(axes, models):
+    for reading, colour in (("summed", "tab:red"), ("signed", "tab:green")):
+        axis.loglog(sum_of_e[name], size[name, reading], ".", color=colour, label=reading)
+    x, y = (values.log().numpy() for values in (sum_of_e[name], size[name, "summed"]))
+    slope, correlation = np.polyfit(x, y, 1)[0], np.corrcoef(x, y)[0, 1]
+    signed = np.polyfit(x, size[name, "signed"].log().numpy(), 1)[0]
+    axis.set(title=name, xlabel="|Σe| of the embedding", ylabel="mean Ŝ / Q̂, per grey level")
+    axis.legend()
+    print(f"{name:<8} summed: slope {slope:.1f}, correlation {correlation:.2f}   signed: slope {signed:.1f}")
+    assert correlation < -0.95
+    assert abs(slope + 1) < 0.2
+    assert abs(signed) < 0.2
+plt.show()
+
+# %% [markdown]
+# *144 photos each. Red: the sum of the embedding's features all but decides how bright the map is. Green: under `signed` the line is flat. (The slope is not quite −1, because the faces differ a little in other ways too.)*
+#
+# And $\sum e$ is an accident. It changes when the axes of the embedding space are turned, while no comparison of two faces does ([02](02_quality_node.ipynb)); an exploding map says nothing about the photo.
+#
+# ## What clipping can mend, and what it cannot
+#
+# Two kinds are in use. *By value* cuts every entry of the gradient to a limit; *by norm* shrinks an image's whole gradient until its length is at the limit. Where should the limit be? Take quantiles over all 144 photos, from mild to strict, and look at the spread that is left: the ratio of the 95th to the 5th percentile of the mean saliency.
+
+
+# %%
+def gradients(model, images, reading):
+    """Gradient of the quality node per unit of Q̂: (B, 3, H, W)."""
+    images = images.clone().requires_grad_()
+    unit = torch.ones(len(images), device=images.device)
+    m_q = QualityRegression(model, node_weights(model(images), unit, reading))
+    return pixel_gradient(m_q(images), images)
+
+
+def spread(values):
+    """95th over 5th percentile."""
+    return (values.quantile(0.95) / values.quantile(0.05)).item()
+
+
+raw = torch.cat(
+    [gradients(model, batch, "summed") for batch in photos["sface"].split(16)]
+)  # (144, 3, 112, 112)
+norms = raw.flatten(1).norm(dim=1)
+peaks = raw.flatten(1).abs().quantile(0.99, dim=1)
+unclipped = mean_over_channels(raw).mean((1, 2))
+
+print(f"no clipping, summed           spread {spread(unclipped):5.1f}")
+table = []
+for share in (0.95, 0.75, 0.5, 0.25):
+    value, norm = peaks.quantile(share), norms.quantile(share)
+    left = [
+        mean_over_channels(clip(raw, limit)).mean((1, 2))
+        for clip, limit in ((clip_by_value, value), (clip_by_norm, norm))
+    ]
+    table.append([spread(values) for values in left] + [(norms > norm).float().mean().item()])
+    print(
+        f"limit at the {share:.0%} quantile    spread {table[-1][0]:5.1f} by value, {table[-1][1]:5.1f} by norm"
+        f"   ({table[-1][2]:.0%} of the images clipped by norm)"
+    )
+print(f"no clipping, signed           spread {spread(size['sface', 'signed']):5.1f}")
+
+# %% [markdown]
+# Clipping does what it says: the stricter the limit, the smaller the spread. But look at what that means. A limit that only touches the worst few leaves most of the spread; the rest of the range is not made of outliers, all images are scaled at random. To bring the spread down to that of `signed` the limit must touch most images, and then every map that was clipped by norm has been given *the same* level, whatever the photo is like: the limit speaks, not the image. Clipping hides the outlier. It does not make maps comparable.
+
+# %%
+strict = clip_by_norm(raw, norms.quantile(0.25))
+levels = strict.flatten(1).norm(dim=1)[norms > norms.quantile(0.25)]
+assert spread(unclipped) > 10
+assert table[0][1] > 0.4 * spread(unclipped)  # mild: most of the spread is left
+assert (
+    levels.max() / levels.min() - 1
+).abs() < 1e-3  # strict: three images in four at one and the same level
+
+# %% [markdown]
+# By value there is a further price: pixels beyond the limit can no longer be told apart. Clipping by norm keeps the order of an image's pixels, since it only multiplies:
+
+# %%
+worst = raw[loud][None]
+figure, axes = plt.subplots(1, 3, figsize=(8, 2.7), layout="constrained")
+maps = {
+    "summed": worst,
+    "clipped by value": clip_by_value(worst, peaks.quantile(0.25)),
+    "clipped by norm": clip_by_norm(worst, norms.quantile(0.25)),
+}
+for axis, (title, gradient) in zip(axes, maps.items()):
+    plq = pixel_level_quality(mean_over_channels(gradient)[0], model.scaling.gamma)
+    drawn = axis.imshow(plq, cmap="RdYlGn", vmin=0, vmax=1)
+    axis.set(title=title, xticks=[], yticks=[])
+figure.colorbar(drawn, ax=axes, label="P for Q̂ = 1")
+plt.show()
+
+different = {title: len(mean_over_channels(gradient).unique()) / 112**2 for title, gradient in maps.items()}
+print({title: f"{share:.0%} of the pixels distinct" for title, share in different.items()})
+assert different["clipped by value"] < 0.5 < different["clipped by norm"]
+
+# %% [markdown]
+# *The exploded map of Grace Hopper, without and with strict clipping. By value the face has become one plateau; by norm a map is left, at a level that the limit has chosen.*
+#
+# ## The cure
+#
+# `signed` divides by $\lVert e\rVert_1$, which cannot come near zero: for an embedding of length 1 it is at least 1. Nothing is left to clip.
+
+# %%
+for name in models:
+    ratio = {reading: spread(size[name, reading]) for reading in ("summed", "signed")}
+    print(
+        f"{name:<8} 95th / 5th percentile of the mean saliency: summed {ratio['summed']:.0f}, signed {ratio['signed']:.1f}"
+    )
+    assert ratio["summed"] >= 5 * ratio["signed"]
+
+# %% [markdown]
+# What is left under `signed` are true differences between nine people and their photos. That is why it is our default, and why clipping is a function of its own here and no part of `explain`.
+#
+# ## Exercises
+#
+# 1. **Change a number.** Make the disturbance ten times smaller. Do the maps of one face still differ under `summed`? Why?
+# 2. **Predict.** From the embeddings alone, name the three of the 144 photos (FaceNet) whose `summed` map is the brightest. Check.
+# 3. **How often?** How likely is it that $|\sum e|$ is a tenth of its median or less, if embeddings are random points on the sphere? Compare with the 144 photos.
+# 4. **Prove it.** Under `summed`, $\nabla\mathcal M_Q = \hat Q\,\nabla\log|\sum_k e_k|$. Show it, and read off why the explosion is one of *scale*: the order of an image's pixels is that of $|\nabla \sum_k e_k|$, near zero or not.
+#
+# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [03](03_saliency.ipynb) · Start: [00](00_quickstart.ipynb)
