@@ -426,7 +426,7 @@ for row, model in zip(axes, (sface, facenet)):
     scaled = scale_quality(development, alpha, r)
     row[0].hist(development.numpy(), 20, color="grey")
     row[0].set(title=f"{model.name}: Q", xlim=(0.78, 0.94), xlabel="quality Q", ylabel="images")
-    row[1].hist(scaled.numpy(), 20, (0, 1), color="tab:blue")
+    row[1].hist(scaled.numpy(), 20, range=(0, 1), color="tab:blue")
     row[1].set(
         title=f"{model.name}: Q̂, α = {alpha:.0f}, r = {r:.3f}", xlabel="scaled quality Q̂", ylabel="images"
     )

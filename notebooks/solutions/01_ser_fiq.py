@@ -1,0 +1,119 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · Solutions
+#
+# To the exercises of [01 · How good is an image for this network?](../01_ser_fiq.ipynb)
+
+# %%
+import torch
+from scipy.stats import spearmanr
+from torchvision.transforms.functional import gaussian_blur, resize
+
+import plqlite
+from plqlite.quality import closed_form_quality
+
+sface = plqlite.sface()
+faces = torch.cat(
+    [plqlite.load_face(photo, sface) for photo in plqlite.sample_faces().values()]
+)  # (9, 3, 112, 112)
+features = sface.features(faces)  # (9, 50176)
+
+# %% [markdown]
+# ## 1. The dropout rate
+#
+# The more features are taken away, the wider the cloud: $Q$ falls for every face. The order of the faces hardly changes, because the rate enters the closed form nearly as one common factor, $\frac{p}{1-p}$.
+
+# %%
+by_rate = {p: closed_form_quality(sface.head, features, p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)}
+for p, quality in by_rate.items():
+    order = spearmanr(quality, by_rate[0.5]).statistic
+    print(
+        f"p = {p}: astronaut Q = {quality[0]:.2f}, rank correlation with p = 0.5 over nine faces {order:.1f}"
+    )
+    assert order > 0.9
+
+assert (torch.stack(list(by_rate.values())).diff(dim=0) < 0).all()
+
+# %% [markdown]
+# ## 2. A worse image
+#
+# Losing resolution costs the most by far; half the light costs next to nothing.
+
+# %%
+astronaut = faces[:1]
+noise = 20 * torch.randn(astronaut.shape, generator=torch.Generator().manual_seed(0))
+versions = {
+    "as it is": astronaut,
+    "half the light": astronaut / 2,
+    "noise of 20 grey levels": (astronaut + noise).clamp(0, 255),
+    "28 pixels and back": resize(
+        resize(astronaut, [28, 28], antialias=True), [112, 112], antialias=True
+    ).clamp(0, 255),
+}
+quality = {name: plqlite.ser_fiq_closed_form(sface, image).item() for name, image in versions.items()}
+for name, q in quality.items():
+    print(f"{name:<25} Q = {q:.3f}")
+
+assert min(quality, key=quality.get) == "28 pixels and back"
+assert quality["as it is"] - quality["half the light"] < 0.005
+
+# %% [markdown]
+# ## 3. Does quality predict recognition?
+
+# %%
+blurred = torch.cat(
+    [gaussian_blur(faces, 6 * width + 1, float(width)) for width in (1, 2, 3, 4, 6)]
+)  # (45, ...)
+cosine = (sface(blurred) * sface(faces).repeat(5, 1)).sum(-1)
+correlation = spearmanr(plqlite.ser_fiq_closed_form(sface, blurred), cosine).statistic
+print(f"rank correlation of Q and cosine over 45 images: {correlation:.1f}")
+assert correlation > 0.8
+
+# %% [markdown]
+# The score never saw the sharp originals.
+#
+# ## 4. What normalising takes away
+#
+# In 128 dimensions the direction of $\mu$ is one of many, but not just any: it carries more than its 128th part of the variance. Leaving $u^{\top}Cu$ in lowers $Q_\infty$ a little.
+
+# %%
+mean = sface.head(features)  # μ: (9, 128)
+variance = features.square()  # p/(1−p) is 1 at p = 0.5
+direction = torch.nn.functional.normalize(mean, dim=-1)
+trace = variance @ sface.head.weight.square().sum(0)
+along = (variance * (direction @ sface.head.weight).square()).sum(-1)
+with_it = 2 * torch.sigmoid(-(2 * trace / (mean.square().sum(-1) + trace)).sqrt())
+share = along / trace
+print(
+    f"share of the variance along u: {share.min():.0%} to {share.max():.0%}; one direction in 128 would be 1%"
+)
+print(
+    f"Q of the astronaut {closed_form_quality(sface.head, features)[0]:.3f}, without subtracting {with_it[0]:.3f}"
+)
+assert share.min() > 1 / 128
+assert (with_it < closed_form_quality(sface.head, features)).all()
+
+# %% [markdown]
+# ## 5. Prove it
+#
+# Let $c > 0$ multiply the features and the bias. Every pass becomes $z_i' = A\frac{(cf)\odot m_i}{1-p} + cb = c\,z_i$, and $\frac{c z_i}{\lVert c z_i\rVert} = \frac{z_i}{\lVert z_i\rVert}$. All embeddings stay, so all distances and $Q$ do. (Without the bias it is enough to scale the features: that is why half the light cost so little, as far as the network's features are in proportion to the light.) A check:
+
+# %%
+louder = torch.nn.Linear(50176, 128).requires_grad_(False)
+louder.weight.copy_(sface.head.weight)
+louder.bias.copy_(3 * sface.head.bias)
+torch.testing.assert_close(
+    closed_form_quality(louder, 3 * features), closed_form_quality(sface.head, features)
+)
