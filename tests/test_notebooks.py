@@ -1,5 +1,6 @@
 """What nbval does not see: cells never run, drifted pairs, stored errors, paths, size."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -61,6 +62,34 @@ def test_every_file_has_its_partner():
     assert scripts == {path.with_suffix("") for path in NOTEBOOKS}
     chapters = {path.name for path in NOTEBOOKS if path.parent.name == "notebooks"}
     assert chapters == {path.name for path in NOTEBOOKS if path.parent.name == "solutions"}
+
+
+def definitions(path):
+    """Syntax trees of a file's functions and classes by name, docstrings aside."""
+    found = {}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner) is not None:
+                    inner.body = inner.body[1:]
+            found[node.name] = ast.dump(node)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("notebook", "module", "left_out"),
+    [
+        ("01_ser_fiq", "quality", set()),
+        ("02_quality_node", "regression", set()),
+        ("03_saliency", "saliency", {"clip_by_value", "clip_by_norm"}),  # used in 08 alone
+    ],
+)
+def test_method_notebooks_define_the_library_s_functions(notebook, module, left_out):
+    inline = definitions(ROOT / "notebooks" / f"{notebook}.py")
+    library = definitions(ROOT / "plqlite" / f"{module}.py")
+    assert library.keys() - left_out <= inline.keys()
+    for name in library.keys() - left_out:
+        assert inline[name] == library[name], f"{name} in {notebook} is not the library's"
 
 
 def small_notebook(tmp_path, source="print(6 * 7)", text="42\n", count=1, paired=None, name="stdout"):

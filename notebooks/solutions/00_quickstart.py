@@ -41,7 +41,7 @@ plqlite.show(images, explanation, ["SFace"], colours=COLOUR_BLIND_SAFE)
 # %% [markdown]
 # ## 2. Where a square hurts
 #
-# The eyes cost the most; the forehead far less; the background nearly nothing. The closed form is used, so no luck of a draw is in these differences.
+# The eyes cost more than five times as much as the forehead or the background. The closed form is used, so no luck of a draw is in these differences.
 
 # %%
 places = {
@@ -58,7 +58,7 @@ for place, (left, top, width, height) in places.items():
     loss[place] = (clean - plqlite.ser_fiq_closed_form(model, covered)).item()
     print(f"{place:<11} Q falls by {loss[place]:.3f}")
 
-assert max(loss, key=loss.get) == "eyes" and min(loss, key=loss.get) == "background"
+assert loss["eyes"] > 5 * max(loss["forehead"], loss["background"])
 
 # %% [markdown]
 # ## 3. To a file and back

@@ -63,7 +63,7 @@ assert fourth.abs().mean() < 1e-3 * signed.abs().mean()
 # %% [markdown]
 # ## 3. Count the bad luck
 #
-# In both cases about one embedding in fifteen: $\sum e$ of a random direction is close to a normal variable with mean 0 in any number of dimensions, and the chance that its magnitude is below a tenth of its median does not depend on its scale. More dimensions do not help.
+# In both cases about one embedding in twenty: $\sum e$ of a random direction is close to a normal variable with mean 0 in any number of dimensions, and the chance that its magnitude is below a tenth of its median does not depend on its scale. More dimensions do not help.
 
 # %%
 for dimensions in (128, 512):

