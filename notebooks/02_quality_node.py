@@ -102,7 +102,7 @@ class QualityRegression(torch.nn.Module):
 # %% [markdown]
 # ## What does the node put out?
 #
-# For every face, network and reading: $\mathcal M_Q(I)$ as a multiple of $\hat Q$ (a promise kept is 1.00), and the size of its weights, again per unit of $\hat Q$.
+# For every face, network and reading, $\mathcal M_Q(I)$ as a multiple of $\hat Q$. A promise kept is 1.00.
 
 # %%
 READINGS = ("literal", "summed", "signed")
@@ -114,16 +114,28 @@ for model in (sface, facenet):
         output[model.name, reading] = QualityRegression(model, w)(faces[model.name]) / q
         size[model.name, reading] = w.abs().amax(1) / q
 
-    print(f"{model.name:<15}M_Q(I) / Q̂                |w| / Q̂")
-    print(f"{'':<15}" + 2 * "literal summed signed     ")
+    print(f"{model.name:<14}" + " ".join(READINGS))
     for number, name in enumerate(portraits):
-        columns = [
-            f"{values[model.name, reading][number]:7.2f}" for values in (output, size) for reading in READINGS
-        ]
-        print(f"  {name:<12}" + "".join(columns[:3]) + "    " + "".join(columns[3:]))
+        print(
+            f"  {name:<12}" + "".join(f"{output[model.name, reading][number]:7.2f}" for reading in READINGS)
+        )
 
 # %% [markdown]
-# Read the columns. The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. But look at the weights of `summed`: they differ from face to face by more than a factor of ten, while those of the other two are nearly the same for all.
+# The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. Now the size of the weights behind these outputs, again per unit of $\hat Q$:
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
+for axis, model in zip(axes, (sface, facenet)):
+    for reading, marker in zip(READINGS, "sox"):
+        axis.semilogy(size[model.name, reading], marker, label=reading, alpha=0.8)
+    axis.set_xticks(range(len(portraits)), list(portraits), rotation=60, ha="right")
+    axis.set(title=model.name)
+axes[0].set_ylabel("|w| / Q̂")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# *The weights of `summed` differ from face to face by more than a factor of ten (the axis is logarithmic), while those of the other two nearly coincide for all faces.*
 
 # %%
 for name in ("sface", "facenet"):
@@ -131,6 +143,7 @@ for name in ("sface", "facenet"):
     torch.testing.assert_close(output[name, "signed"], one, atol=1e-4, rtol=0)
     torch.testing.assert_close(output[name, "summed"], one, atol=1e-2, rtol=0)
     assert output[name, "literal"].abs().max() < 0.5
+    assert output[name, "literal"].min() < 0 < output[name, "literal"].max()
     assert size[name, "summed"].max() > 10 * size[name, "summed"].min()
     for reading in ("literal", "signed"):
         assert size[name, reading].max() < 1.2 * size[name, reading].min()
@@ -158,7 +171,7 @@ plt.show()
 
 # %%
 magnitude = {r: (node_weights(e, q, r) * e / q).abs().sum().item() for r in READINGS}
-print("sum of |contribution| / Q̂:", {r: round(m, 1) for r, m in magnitude.items()})
+print("sum of |contribution| / Q̂:", {r: round(m) for r, m in magnitude.items()})
 assert magnitude["summed"] > 20
 assert abs(magnitude["signed"] - 1) < 1e-3
 assert (node_weights(e, q, "signed") * e > 0).all()

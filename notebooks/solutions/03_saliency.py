@@ -83,6 +83,6 @@ c, b = torch.tensor([9e-6]), torch.tensor([2e-6])
 gammas = torch.linspace(6, 16, 10_001, dtype=torch.float64)
 difference = 1 / (1 + 10**gammas * b.double() ** 2) - 1 / (1 + 10**gammas * c.double() ** 2)
 best = gammas[difference.argmax()].item()
-print(f"best γ by search {best:.2f}, by rule {fit_gamma(c, b):.2f}")
+print(f"best γ by search {best:.1f}, by rule {fit_gamma(c, b):.1f}")
 assert abs(best - fit_gamma(c, b)) < 2e-3
 torch.testing.assert_close(pixel_level_quality(c, fit_gamma(c, b)), c / (c + b), rtol=1e-4, atol=0)
