@@ -266,7 +266,8 @@ def _facts(name: str, weights: Weights) -> tuple[Scaling, dict[str, str]]:
 
 def _device(device: str) -> torch.device:
     """Resolve "auto" to the best device that this machine has; refuse one that it lacks."""
-    available = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()] + ["cpu"]
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [name for name, here in found.items() if here]
     if device == "auto":
         return torch.device(available[0])
     if device.split(":")[0] not in available:

@@ -114,7 +114,7 @@ def test_every_tensor_is_made_on_the_device_of_the_images(tiny, images, passes, 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_other_devices_give_the_same_numbers(device, model, faces):
-    if not getattr(torch, device).is_available():
+    if not {"cuda": torch.cuda, "mps": torch.backends.mps}[device].is_available():
         pytest.skip(f"no {device} here")
     on_cpu = plqlite.explain(model, faces)
     on_device = plqlite.explain(getattr(plqlite, model.name)(device), faces.to(device))
