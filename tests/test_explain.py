@@ -57,9 +57,9 @@ def test_batch_equals_one_by_one(model, faces):
     for index, face in enumerate(faces):
         alone = plqlite.explain(model, face[None], passes=10)
         assert alone.quality.item() == pytest.approx(together.quality[index].item(), abs=2e-6)
-        torch.testing.assert_close(
-            alone.plq[0], together.plq[index], atol=2e-3, rtol=0
-        )  # float error of Q, times α
+        # Not pixel by pixel: where a ReLU's input is within rounding of 0, the gradient jumps.
+        difference = (alone.saliency[0] - together.saliency[index]).norm()
+        assert difference < 2e-3 * together.saliency[index].norm()
 
 
 def test_shapes_and_ranges(model, faces):
