@@ -175,9 +175,10 @@ print("sum of |contribution| / Q̂:", {r: round(m) for r, m in magnitude.items()
 assert magnitude["summed"] > 20
 assert abs(magnitude["signed"] - 1) < 1e-3
 assert (node_weights(e, q, "signed") * e > 0).all()
+assert 0.4 < (node_weights(e, q, "summed") * e < 0).float().mean() < 0.6
 
 # %% [markdown]
-# Under each reading all $|w_k|$ of an image are equal, so all features are "equally important" in the sense of having the same weight. Only under `signed` is a feature's *contribution* always in proportion to its magnitude, as the sentence suggests.
+# Under each reading all $|w_k|$ of an image are equal, so all features are "equally important" in the sense of having the same weight. Only under `signed` does every feature also count *for* the quality; under the other two about half of them count against it.
 #
 # ## What recognition cannot see
 #

@@ -82,7 +82,7 @@ for name, model in models.items():
         size[name, reading] = saliency.mean((1, 2))
         gamma[name, reading] = fit_gamma(*centre_and_background(saliency))
 
-print("γ for Q̂ = 1:", {" ".join(key): round(value) for key, value in gamma.items()})
+print("γ for Q̂ = 1:", {" ".join(key): round(value, 1) for key, value in gamma.items()})
 assert all(2.5 < gamma[name, "signed"] - gamma[name, "summed"] < 4 for name in models)
 
 # %% [markdown]
@@ -183,7 +183,8 @@ axis.plot(1 - shares, by_value, "o-", color="tab:orange", label="summed, clipped
 axis.plot(1 - shares, by_norm, "s-", color="tab:blue", label="summed, clipped by norm")
 axis.axhline(spread(size["sface", "signed"]), color="tab:green", label="signed, not clipped")
 axis.set(
-    xlabel="share of the photos that the limit touches", ylabel="spread of mean Ŝ (95th / 5th percentile)"
+    xlabel="how strict the limit is (1 − quantile over the photos)",
+    ylabel="spread of mean Ŝ (95th / 5th percentile)",
 )
 axis.legend()
 plt.show()
@@ -191,7 +192,7 @@ plt.show()
 # %% [markdown]
 # *From left to right the limit grows stricter. Clipping by norm reaches the spread of `signed` only when it touches most of the photos.*
 #
-# But look at what that means. A limit that only touches the worst few leaves most of the spread: the rest of the range is not made of outliers, *all* images are scaled at random. A limit that touches most images gives every map that was clipped by norm *the same* level, whatever the photo is like: the limit speaks, not the image. Clipping hides the outlier. It does not make maps comparable.
+# But look at what that means. A limit that only touches the worst few leaves most of the spread: the rest of the range is not made of outliers, *every* map is scaled by the accident of its $\sum e$. A limit that touches most images gives every map that was clipped by norm *the same* level, whatever the photo is like: the limit speaks, not the image. Clipping hides the outlier. It does not make maps comparable.
 
 # %%
 strict = clip_by_norm(raw, norms.quantile(0.25))
