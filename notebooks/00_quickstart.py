@@ -28,7 +28,7 @@
 # %% [markdown]
 # ## Six lines
 #
-# Read from left to right: the face as the network gets it, the map, and the map laid over the face. Green pixels help, red ones do not.
+# Read from left to right: the face as the network gets it, the map, and the map laid over the face. Green pixels matter to the network, red ones hardly do.
 
 # %%
 import plqlite
@@ -52,17 +52,17 @@ print(f"middle of the face {centre[0]:.1f}   frame {background[0]:.1f}")
 assert centre > 5 * background
 
 # %% [markdown]
-# ## Three numbers
+# ## Three results
 #
-# The method has three steps, and each leaves a number that you will meet in every notebook.
+# The method has three steps, and what they leave you will meet in every notebook.
 #
 # **1. How good is the image as a whole?** Disturb the network a hundred times and see how much its answer (the *embedding* $x$, a point on a sphere) moves. If it hardly moves, the network is sure of what it sees:
 #
 # $$Q = 2\,\sigma\Big(-\frac{2}{m^2}\sum_{i<j} d(x_i, x_j)\Big) \qquad\text{(Eq. 1)}\qquad\qquad \hat Q = \sigma\big(\alpha\,(Q - r)\big) \qquad\text{(Eq. 2)}$$
 #
-# $Q$ lies in a narrow range, a different one for each network; $\hat Q$ spreads it over 0..1, so that 0.5 is an ordinary photo *for this network*.
+# $Q$ lies in a narrow range, a different one for each network; $\hat Q$ spreads it over 0..1, so that 0.5 is an ordinary photo *for this network*. (Here $m = 100$ is the number of disturbances, $d$ the Euclidean distance, $\sigma$ the logistic function, and $\alpha$ and $r$ are two constants of the network.)
 #
-# **2. and 3. Which pixels is that owed to?** Let the network put out $\hat Q$ itself, and ask of every pixel how strongly it acts on that output. Its gradient magnitude $\hat S$ becomes the pixel-level quality
+# **2. and 3. Which pixels does the answer hang on?** Let the network output $\hat Q$ itself, and ask of every pixel how strongly it acts on that output. The size of its gradient, the *saliency* $\hat S$, becomes the pixel-level quality
 #
 # $$P = 1 - \frac{1}{1 + 10^{\gamma}\,\hat S^2} \qquad\text{(Eq. 6, 7)}$$
 #
@@ -78,7 +78,7 @@ assert 0 <= explanation.plq.min() and explanation.plq.max() <= 1
 # %% [markdown]
 # ## Another network sees another face
 #
-# Utility belongs to a network, not to a photo alone. FaceNet was trained on other people and gets another crop of the same photo; it finds another quality and draws another map.
+# Utility belongs to a network, not to a photo alone. FaceNet is another network with another crop of the same photo, and draws another map.
 
 # %%
 facenet = plqlite.facenet()
@@ -103,7 +103,7 @@ plqlite.grid(rows, labels)
 # %% [markdown]
 # ## Is the map to be believed?
 #
-# A first test: put a black square on the face. It holds nothing to recognise, so $P$ inside it must fall.
+# A first test: put a black square on the face. It holds nothing to recognise, so we would expect $P$ inside it to fall.
 
 
 # %%
@@ -135,8 +135,13 @@ for network in (model, facenet):
         print(f"  {name:<13} {shares[0]:4.0%} {shares[1]:4.0%}")
         assert after.plq[:, rows, columns].mean() < before.plq[:, rows, columns].mean()
         assert shares[1] < shares[0]
+        assert shares[1] < 2 * 0.27**2
+
+print(f"share of the area: {0.27**2:.0%}")
 
 # %% [markdown]
+# The map finds the square. Not perfectly: a black pixel can still have a gradient, and SFace still has up to twice the area's share of the saliency inside. [Notebook 02](02_quality_node.ipynb) shows why a map should be read by regions.
+#
 # ## Your own photo
 #
 # The next cell draws a panel when the notebook is live, in JupyterLab; on a static page only its name is seen. Upload a photo (it stays on the machine that runs this notebook), change the network, or move γ: it decides which gradient counts as "high", and recolours the map without running the network again.

@@ -16,16 +16,18 @@
 #
 # | | |
 # |---|---|
-# | **Question** | Quality is a number that came out of a hundred passes. How can it be given a gradient with respect to the pixels? |
-# | **Outcome** | You can turn any recognition network into one that puts out its own quality, in three readings of Eq. 3, and say which of them keeps which promise of the paper. |
+# | **Question** | Quality says how good an image is. Through which pixels does the network's answer depend on the image, weighted by that quality? |
+# | **Outcome** | You can turn any recognition network into one that puts out its own quality, in three readings of Eq. 3, and say what each of them keeps of what the paper promises. |
 # | **Time** | 10 minutes to read; under 30 seconds to run on two CPU cores |
 # | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
 #
-# [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. We want to know which *pixels* it is owed to, so we want a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels and would explain the new network, not the old one. The paper's way out is to add a single node.
+# [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. We want to know which *pixels* it is owed to, so we want a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels and would explain the new network, not the old one. One could also back-propagate through $Q$ itself, since the masks are fixed and the closed form is smooth. The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we shall measure at the end.
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 import plqlite
 
@@ -37,15 +39,13 @@ faces = {
 }
 embeddings = {model.name: model(faces[model.name]) for model in (sface, facenet)}  # e: (9, d), length 1
 scaled = {
-    name: plqlite.scale_quality(
-        plqlite.ser_fiq_closed_form(model, faces[name]), model.scaling.alpha, model.scaling.r
-    )
-    for name, model in (("sface", sface), ("facenet", facenet))
+    m.name: plqlite.scale_quality(plqlite.ser_fiq(m, faces[m.name]), m.scaling.alpha, m.scaling.r)
+    for m in (sface, facenet)
 }
 print({name: tuple(e.shape) for name, e in embeddings.items()})
 
 # %% [markdown]
-# ## One node, one set of weights an image
+# ## One node, one set of weights per image
 #
 # Put one node on top of the embedding $e$, with one weight for each of its $d$ features and no bias. The weights are chosen *for this image*, and are then constants:
 #
@@ -149,7 +149,7 @@ for name in ("sface", "facenet"):
         assert size[name, reading].max() < 1.2 * size[name, reading].min()
 
 # %% [markdown]
-# Only `signed` keeps both promises, and stays bounded. By how much? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
+# `summed` and `signed` return the quality; of these two, only `signed` has bounded weights. By how much? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
 #
 # ## "All features are equally important"
 #
@@ -167,7 +167,7 @@ axes[0].set_ylabel("contribution / Q̂")
 plt.show()
 
 # %% [markdown]
-# *Grace Hopper and SFace; mind the three vertical scales. Under `literal` and `summed` green and red nearly cancel, and `summed` blows up what is left until it is 1: features contribute many times the whole quality, for and against. Under `signed` every feature adds its share.*
+# *Grace Hopper and SFace; mind the three vertical scales. Her $\sum e$ is near 0, so under `literal` and `summed` green and red nearly cancel, and `summed` blows up what is left until it is 1: together the features contribute many times the whole quality, half for and half against. Under `signed` every feature adds its share, $|e_k|/\lVert e\rVert_1$.*
 
 # %%
 magnitude = {r: (node_weights(e, q, r) * e / q).abs().sum().item() for r in READINGS}
@@ -211,9 +211,31 @@ assert ratio["summed"] > 10
 assert ratio["signed"] < 1.2
 
 # %% [markdown]
-# *The same photo and a network that recognises just as well. Under `summed` the size of the weights, and so of every gradient, is anything over two orders of magnitude: it depends on where the axes happen to lie. Under `signed` it hardly moves.*
+# *The same photo and a network that recognises just as well. Under `summed` the size of the weights spreads more than tenfold: it depends on where the axes happen to lie. Under `signed` it hardly moves.*
 #
-# It does move a little: $\lVert e\rVert_1$ knows the axes too, and so does the pattern of signs. `signed` is the tamest reading of Eq. 3, not one that is free of the choice of axes. [Notebook 08](08_exploding_gradients.ipynb) follows `summed` to the maps that it spoils.
+# That is the *size*. What of the *pattern* of the map? The signs of the features know the axes too, so compare the `signed` maps of several turned networks: pixel by pixel, and averaged over 8×8 pixels.
+
+# %%
+pixels = faces["sface"][:1].clone().requires_grad_()
+maps = []
+for rotation in rotations[:5]:
+    turned_e = sface(pixels) @ rotation
+    (gradient,) = torch.autograd.grad(
+        quality_node(turned_e, node_weights(turned_e, torch.ones(1))).sum(), pixels
+    )
+    maps.append(gradient.abs().mean(1))  # (1, 112, 112)
+
+by_pixel = spearmanr(torch.stack([m.flatten() for m in maps]).T).statistic
+by_region = spearmanr(torch.stack([torch.nn.functional.avg_pool2d(m, 8).flatten() for m in maps]).T).statistic
+others = ~np.eye(5, dtype=bool)
+print(
+    f"rank correlation of two maps: pixels {by_pixel[others].mean():.1f}, regions of 8×8 {by_region[others].mean():.1f}"
+)
+assert by_pixel[others].max() < 0.85
+assert by_region[others].min() > 0.8
+
+# %% [markdown]
+# The patterns agree on regions, and only loosely on single pixels. `signed` cures the scale; no reading of Eq. 3 is free of the choice of axes. **Read maps by region, not by pixel.** [Notebook 08](08_exploding_gradients.ipynb) follows `summed` to the maps that it spoils.
 #
 # ## What signed really differentiates
 #
@@ -221,7 +243,7 @@ assert ratio["signed"] < 1.2
 #
 # $$\nabla \mathcal M_Q = \frac{\hat Q}{\lVert e\rVert_1}\sum_k \mathrm{sign}(e_k)\,\nabla e_k = \hat Q\;\nabla\log\lVert e(I)\rVert_1 .$$
 #
-# So a pixel is important if it changes how the embedding spreads its fixed length over its features, and the map is the same up to the factor $\hat Q$, whichever way $\hat Q$ was found. Check it:
+# So **the quality enters the map as one factor per image**; *where* the map is high is decided by the embedding alone: a pixel is important if it changes how the embedding spreads its fixed length over its features. Check it:
 
 # %%
 images = faces["sface"][:1].clone().requires_grad_()
@@ -233,6 +255,29 @@ print(f"relative difference below 0.001: {bool(difference < 1e-3)}")
 assert difference < 1e-3
 
 # %% [markdown]
+# That is not the gradient of $\hat Q$ itself, which the closed form gives us for comparison:
+
+# %%
+from plqlite.quality import closed_form_quality
+
+q_itself = plqlite.scale_quality(
+    closed_form_quality(sface.head, sface.features(images)), sface.scaling.alpha, sface.scaling.r
+)
+(of_q,) = torch.autograd.grad(q_itself.sum(), images)
+two_maps = [gradient.abs().mean(1) for gradient in (node, of_q)]  # (1, 112, 112) each
+coarse = [torch.nn.functional.avg_pool2d(m, 8).flatten() for m in two_maps]
+print(
+    f"mean magnitude: gradient of Q̂ over gradient of the node, above 3: {bool(two_maps[1].mean() > 3 * two_maps[0].mean())}"
+)
+print(
+    f"rank correlation: pixels {spearmanr(*[m.flatten() for m in two_maps]).statistic:.1f}, regions of 8×8 {spearmanr(*coarse).statistic:.1f}"
+)
+assert two_maps[1].mean() > 3 * two_maps[0].mean()
+assert spearmanr(*coarse).statistic > 0.7
+
+# %% [markdown]
+# The two agree on regions, so the paper's shortcut points to the same parts of the face. But they answer different questions. The gradient of $\hat Q$ says what would change the *score*; the node says which pixels the *embedding* hangs on, times the score. When this project says "a pixel's quality", it means the second.
+#
 # ## Exercises
 #
 # 1. **Change a number.** Add a constant to $\hat Q$ of one face. What happens to its weights, what to the *order* of its pixels?

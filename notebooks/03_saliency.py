@@ -16,7 +16,7 @@
 #
 # | | |
 # |---|---|
-# | **Question** | The network puts out its own quality. Which pixels is that owed to, and how is the answer drawn so that two images can be compared? |
+# | **Question** | The network outputs its own quality. On which pixels does that output depend, and how is the answer drawn so that two images can be compared? |
 # | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, choose γ by a rule, and say why a map must never be stretched to its own range. |
 # | **Time** | 15 minutes to read; under 45 seconds to run on two CPU cores |
 # | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
@@ -40,11 +40,11 @@ portraits = plqlite.sample_faces()
 # %% [markdown]
 # ## Equation 4: the gradient, twice
 #
-# If a pixel is nudged by one grey level, how much does the output of the quality node change? That is the derivative
+# If a pixel is nudged by one grey level, how much does the output of the quality node change? That is, with the weights of the node held fixed, the derivative
 #
 # $$S = \frac{\partial \mathcal M_Q}{\partial I} \qquad\text{(Eq. 4)}$$
 #
-# one number for each pixel and colour. Automatic differentiation finds all of them in one backward pass. The images of a batch do not touch each other, so the gradient of the *sum* of their outputs holds the gradient of each.
+# It is one number for each pixel and colour. Automatic differentiation finds all of them in one backward pass. The images of a batch do not touch each other, so the gradient of the *sum* of their outputs holds the gradient of each.
 
 
 # %%
@@ -97,9 +97,9 @@ plt.show()
 torch.testing.assert_close(by_autograd, by_hand, rtol=1e-6, atol=1e-12)
 
 # %% [markdown]
-# ## Equation 5: one number a pixel
+# ## Equation 5: one number per pixel
 #
-# A pixel has three colours, and whether its gradient is positive or negative only says which way it would have to change. What we want is how strongly it matters at all: the mean of the magnitudes.
+# A pixel has three colours, and whether its gradient is positive or negative only says which way it would have to change. What we want is how strongly it matters at all: the mean of the magnitudes. So a pixel with a high value is one on which the answer *depends*; whether for better or worse, the map does not say.
 #
 # $$\hat S = \frac13\sum_{c} |S_c| \qquad\text{(Eq. 5)}$$
 
@@ -125,14 +125,13 @@ figure, axes = plt.subplots(1, 2, figsize=(6, 2.5), layout="constrained")
 for axis, s, name in zip(axes, saliency, ("astronaut", "Grace Hopper")):
     drawn = axis.imshow(s.log10(), cmap="magma", vmin=-8, vmax=-4)
     axis.set(title=name, xlabel="column in pixels", ylabel="row in pixels")
-figure.colorbar(drawn, ax=axes, label="log10 of Ŝ, in Q̂ per grey level")
+figure.colorbar(drawn, ax=axes, label="log10 of Ŝ, per grey level")
 plt.show()
 
 # %% [markdown]
-# *Saliency spans more than two powers of ten within one face, hence the logarithm. A nudge of one grey level at the astronaut's brow moves $\hat Q$ several times as much as one in a corner.*
+# *Saliency spans more than two powers of ten within one face, hence the logarithm. A nudge of one grey level at the astronaut's brow moves the node's output several times as much as one in a corner.*
 
 # %%
-torch.testing.assert_close(saliency, plqlite.explain(sface, images).saliency)
 brow, corner = saliency[0, 36:44, 30:80].median(), saliency[0, :8, :8].median()
 print(f"median Ŝ: brows 10^{brow.log10():.1f}, corner 10^{corner.log10():.1f}")
 assert brow > 5 * corner
@@ -170,11 +169,11 @@ plt.show()
 #
 # ### Which γ?
 #
-# The rule of the paper's footnote 4: on a face photo that follows the rules for passports, the centre should show the colour of high quality and the background that of low quality. We make it exact: **take the γ that sets the two farthest apart.** With the typical saliency $c$ of the centre and $b$ of the background, $v(c) - v(b)$ is largest at
+# The rule of the paper's footnote 4: on a face photo that follows the rules for passports, the centre should show the colour of high quality and the background that of low quality. We turn it into a criterion of our own: **take the γ that sets the two farthest apart.** With the typical saliency $c$ of the centre and $b < c$ of the background, $v(c) - v(b)$ is largest at
 #
 # $$10^{\gamma} = \frac{1}{c\,b},\qquad\text{where}\qquad v(c) = 1 - v(b) = \frac{c}{c + b}.$$
 #
-# (Exercise 4 asks you to prove it.) What are centre and background of a crop?
+# (Exercise 4 asks you to prove it. Over many photos we take the geometric means of $c$ and of $b$.) *Centre* is the middle third in height and width: eyes, nose and mouth. *Background* is a frame between a sixteenth and an eighth of the size away from the edge; nearer to it, convolutions without padding hardly see the pixels. Both are medians, so that outliers do not count.
 
 
 # %%
@@ -199,7 +198,7 @@ def fit_gamma(centre: torch.Tensor, background: torch.Tensor) -> float:
 
 
 # %% [markdown]
-# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, per unit of $\hat Q$. The better half of the photos stands in for passport photos:
+# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, per unit of $\hat Q$ (which depends on the $\alpha$ and $r$ that are fitted after the measurement). The better half of the photos stands in for passport photos:
 
 # %%
 rows = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))
@@ -220,7 +219,7 @@ for model in (sface, facenet):
 # %% [markdown]
 # ## Why not stretch each map to its own range?
 #
-# Most saliency tools do just that: subtract the map's minimum, divide by its maximum. Every map then uses the whole colour scale, and looks convincing. Watch what becomes of a good photo and a hopeless one, the same face under heavy blur:
+# Most saliency tools do just that: subtract the map's minimum, divide by its range. Every map then uses the whole colour scale, and looks convincing. Watch what becomes of a good photo and a hopeless one, the same face under heavy blur:
 
 # %%
 pair = torch.cat([images[:1], gaussian_blur(images[:1], 25, 4.0)])
@@ -248,7 +247,7 @@ figure.colorbar(drawn, ax=axes, label="map")
 plt.show()
 
 # %% [markdown]
-# *Middle: both maps look equally good, and the blurred face seems to have green regions. Right: on the fixed scale it has none. That is why the paper forbids per-image scaling, and why nothing in this package does it. The arithmetic is plain: every $\hat S$ of an image carries the factor $\hat Q$, and stretching divides it out again. All the work of steps 1 and 2 is thrown away.*
+# *Middle: the two maps are hard to tell apart in level, and the blurred face seems to have green regions. Right: on the fixed scale it has none. That is why the paper forbids per-image scaling, and why nothing in this package does it. The arithmetic is plain: every $\hat S$ of an image carries the factor $\hat Q$, and stretching divides it out again. All the work of step 1 is thrown away.*
 #
 # (We cut the extremes at 1 % first; the plain minimum and maximum let one outlier decide about the whole map, which is worse.)
 
@@ -305,4 +304,4 @@ plqlite.explore([sface, facenet], portraits["astronaut"])
 # 3. **Is the map smooth?** Move the astronaut by one pixel. What is the correlation between the map and the moved map, pixel by pixel, and after averaging over 7×7 pixels? What does that say about trusting a single pixel?
 # 4. **Prove it.** Show that $v(c) - v(b)$ is largest at $10^\gamma = 1/(cb)$, and that there $v(c) = c/(c+b)$.
 #
-# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [08 · Why do some maps explode, and what cures it?](08_exploding_gradients.ipynb)
+# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next in this release: [08 · Why do some maps explode, and what cures it?](08_exploding_gradients.ipynb)

@@ -18,8 +18,8 @@ def stochastic_embeddings(
 ) -> torch.Tensor:
     """Repeat the head under dropout.
 
-    One mask per pass, shared by all images: what differs between two images is then never
-    the luck of the draw. Masks come from the CPU, so every device sees the same ones.
+    One mask per pass, shared by all images, so that much of the luck of the draw cancels when two
+    images are compared. Masks come from the CPU, so every device sees the same ones.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def ser_fiq(
 
 
 def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: float = 0.5) -> torch.Tensor:
-    """Evaluate Eq. 1 for infinitely many passes, without drawing a mask.
+    """Approximate Eq. 1 in the limit of infinitely many passes, without drawing a mask.
 
     Under dropout an affine head's output z has mean μ = A f + b and covariance
     C = p/(1−p) · A diag(f²) Aᵀ. With u = μ/‖μ‖, the mean distance of two normalised draws is, to
