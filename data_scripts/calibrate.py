@@ -3,14 +3,14 @@
     python data_scripts/calibrate.py FOLDER [--out calibration.json]
 
 Every photo below FOLDER is measured once; the measurements go to a .csv beside the result, so that
-a run that was interrupted goes on where it stopped. Photos that cannot be used are listed there
-with the reason.
+a run that was interrupted goes on where it stopped (use another --out for another folder). Photos
+that cannot be used are listed there with the reason.
 """
 
 import argparse
 import csv
+import io
 import json
-import os
 import warnings
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 import plqlite
+from plqlite.explain import write_aside
 from plqlite.quality import fit_scaling, scale_quality
 from plqlite.saliency import centre_and_background, fit_gamma
 
@@ -30,7 +31,7 @@ def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # several faces: the largest is what we want
             images = plqlite.load_face(photo, model)
-    except (plqlite.NoFaceFoundError, plqlite.UnreadableImageError) as error:
+    except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
         return {"skipped": str(error)}
     explanation = plqlite.explain(model, images)
     per_quality = explanation.saliency / explanation.scaled_quality  # Ŝ is proportional to Q̂
@@ -51,6 +52,23 @@ def fit(rows: list[dict[str, str]]) -> dict[str, float]:
     return {"alpha": round(alpha, 1), "r": round(r, 4), "gamma": round(gamma, 2)}
 
 
+def read(table: Path) -> list[dict[str, str]]:
+    """Return the complete rows of a table, none if there is no table yet."""
+    if not table.exists():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["skipped"] is not None]
+
+
+def write(table: Path, rows: list[dict[str, str]]) -> None:
+    """Write a table with its header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_aside(table, lambda file: file.write(text.getvalue().encode()))
+
+
 def main() -> None:
     """Measure what has not been measured yet, then fit and write the constants."""
     parser = argparse.ArgumentParser(
@@ -63,23 +81,24 @@ def main() -> None:
     photos = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in suffixes)
     if not photos:
         parser.error(f"no photos below {arguments.folder}")
-
     table = arguments.out.with_suffix(".csv")
-    done = list(csv.DictReader(table.open(newline="", encoding="utf-8"))) if table.exists() else []
-    known = {(row["model"], row["image"]) for row in done}
+    if table == arguments.out:
+        parser.error(f"--out {arguments.out}: the measurements take this name, choose one that ends in .json")
+
+    images = {photo.relative_to(arguments.folder).as_posix(): photo for photo in photos}
+    rows = [row for row in read(table) if row["image"] in images]
+    write(table, rows)  # without a last row that an interruption cut off
+    known = {(row["model"], row["image"]) for row in rows}
     with table.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not done:
-            writer.writeheader()
         for model in (plqlite.sface(), plqlite.facenet()):
             model.scaling = plqlite.Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out in `measure`
-            for photo in tqdm(photos, desc=model.name, unit="photo"):
-                image = photo.relative_to(arguments.folder).as_posix()
+            for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
                 if (model.name, image) not in known:
-                    writer.writerow({"model": model.name, "image": image} | measure(model, photo))
+                    row = {"model": model.name, "image": image} | measure(model, photo)
+                    csv.DictWriter(file, COLUMNS).writerow(row)
                     file.flush()
 
-    rows = list(csv.DictReader(table.open(newline="", encoding="utf-8")))
+    rows = read(table)
     result = {}
     for name in ("sface", "facenet"):
         used = [row for row in rows if row["model"] == name and not row["skipped"]]
@@ -87,9 +106,7 @@ def main() -> None:
         provenance = f"calibrate.py on {photos_used}; 100 passes, seed 0, signed"
         result[name] = fit(used) | {"provenance": provenance}
         print(name, result[name])
-    aside = arguments.out.with_name(arguments.out.name + ".part")
-    aside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, arguments.out)
+    write_aside(arguments.out, lambda file: file.write((json.dumps(result, indent=2) + "\n").encode()))
     print(f"{sum(bool(row['skipped']) for row in rows)} of {len(rows)} measurements skipped; see {table}")
 
 

@@ -158,7 +158,7 @@ print(f"distances {d12:.2f} {d13:.2f} {d23:.2f}  ->  Q = 2 σ({exponent:.2f}) = 
 
 
 # %%
-class DropoutHasNoEffectError(ValueError):
+class DropoutHasNoEffect(ValueError):
     """Dropout left every embedding where it was, so that any score would be a meaningless 1."""
 
 
@@ -166,7 +166,7 @@ def _quality(distance: torch.Tensor) -> torch.Tensor:
     """Q = 2σ(−d), refused where d is no more than the rounding of equal embeddings."""
     unmoved = distance < 1e-6
     if unmoved.any():
-        raise DropoutHasNoEffectError(
+        raise DropoutHasNoEffect(
             f"Dropout does not move the embedding of {unmoved.sum()} of {unmoved.numel()} images, and a "
             "score of 1 would mean nothing: check that the features are not zero and that the head uses them."
         )
@@ -409,7 +409,7 @@ same = sface(sharp)[:, None].repeat(1, 100, 1)  # (1, 100, 128): a hundred passe
 print(f"2σ(0) = {2 * torch.sigmoid(-torch.cdist(same, same).mean()):.2f}")
 try:
     robustness(same)
-except DropoutHasNoEffectError as error:
+except DropoutHasNoEffect as error:
     print(error)
 else:
     raise AssertionError("a meaningless score went through")
@@ -441,7 +441,7 @@ def scale_quality(q: torch.Tensor, alpha: float, r: float) -> torch.Tensor:
 
 def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
     """Choose α and r of Eq. 2 from the qualities of a development set."""
-    if qualities.numel() < 2 or qualities.min() == qualities.max():
+    if qualities.numel() < 2 or not qualities.std() > 0:
         raise ValueError(f"{qualities.numel()} qualities without spread: fit on several different faces.")
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)

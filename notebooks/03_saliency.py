@@ -150,7 +150,7 @@ assert saliency[0].quantile(0.99) > 100 * saliency[0].quantile(0.01)
 # %%
 def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
     """Pixel-level quality P = v(Ŝ) with v(s) = 1 − 1/(1 + 10^γ s²) (Eq. 6 and 7)."""
-    return 1 - 1 / (1 + 10**gamma * saliency.square())
+    return 1 - 1 / (1 + 10.0**gamma * saliency.square())
 
 
 s = torch.logspace(-8, -3, 200)

@@ -5,7 +5,7 @@ A companion to "Pixel-Level Face Image Quality Assessment for Explainable Face R
 """
 
 from plqlite.explain import Explanation, explain
-from plqlite.faces import NoFaceFoundError, UnreadableImageError, load_face, sample_faces
+from plqlite.faces import NoFaceFound, UnreadableImage, load_face, sample_faces
 from plqlite.models import FaceModel, Scaling, facenet, sface
 from plqlite.quality import fit_scaling, scale_quality, ser_fiq, ser_fiq_closed_form
 from plqlite.regression import node_weights
@@ -15,9 +15,9 @@ from plqlite.show import explore, grid, show
 __all__ = [
     "Explanation",
     "FaceModel",
-    "NoFaceFoundError",
+    "NoFaceFound",
     "Scaling",
-    "UnreadableImageError",
+    "UnreadableImage",
     "explain",
     "explore",
     "facenet",

@@ -34,14 +34,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--reading",
         choices=["signed", "literal", "summed"],
         default="signed",
-        help="of Eq. 3 (default: signed)",
+        help="of Eq. 3 (default: signed, which γ was fitted for)",
     )
-    parser.add_argument("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        help="(default: the best there is)",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="PNG to write (default: plq.png; none with --json)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
     options = parser.parse_args(arguments)
+    if not 0 <= options.seed < 2**63:
+        parser.error(f"--seed {options.seed}: choose from 0 to 2**63 - 1")
     if options.passes < 2:
         parser.error(f"--passes {options.passes}: at least 2 are needed")
     if options.closed_form:
@@ -56,23 +63,29 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Explain each image with each model; return 1 if something failed, else 0."""
     options = parse(arguments)
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    photos = {image: image for image in options.images} or {"astronaut": plqlite.sample_faces()["astronaut"]}
+    photos = [(image, image) for image in options.images] or [
+        ("astronaut", plqlite.sample_faces()["astronaut"])
+    ]
     rows, labels, failed = [], [], False
     for name in [options.model] if options.model else MODELS:
         try:
             model = MODELS[name](options.device)
         except (OSError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
-            return 1
-        for image, photo in photos.items():
+            failed = True
+            continue
+        for image, photo in photos:
             try:
-                images = plqlite.load_face(photo, model)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", UserWarning)
+                    images = plqlite.load_face(photo, model)
                 explanation = plqlite.explain(model, images, options.passes, options.seed, options.reading)
             except (OSError, ValueError) as error:
                 print(f"{image}: {error}", file=sys.stderr)
                 failed = True
                 continue
+            for warning in caught:
+                print(f"{image}: {warning.message}", file=sys.stderr)
             result = report(options, image, name, explanation)
             print(json.dumps(result) if options.json else describe(result), flush=True)
             rows.append((images[0], explanation.plq[0]))
@@ -119,4 +132,5 @@ def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? and goes on
     sys.exit(main())

@@ -1,8 +1,10 @@
 """The three steps in one: a batch of face images in, their quality and quality maps out."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from plqlite.regression import node_weights, quality_node
 from plqlite.saliency import mean_over_channels, pixel_gradient, pixel_level_quality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """What `explain` finds out about B images.
 
@@ -49,11 +51,32 @@ class Explanation:
         >>> np.load("plq.npz")["plq"].shape
         (1, 112, 112)
         """
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
+        write_aside(path, lambda file: np.savez_compressed(file, **self.numpy()))
+
+
+def write_aside(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file aside and rename it, so that it is never half written and an old one survives a failure.
+
+    Parameters
+    ----------
+    path : a file that exists or not; what a link points to is replaced, not the link
+    write : gets the file, open for bytes
+
+    Raises
+    ------
+    OSError
+        The path is a folder or a device, or cannot be written.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file: give the name of a file to write.")
+    aside = path.with_name(path.name + ".part")
+    try:
         with aside.open("wb") as file:
-            np.savez_compressed(file, **self.numpy())
+            write(file)
         os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @torch.enable_grad()
@@ -75,7 +98,7 @@ def explain(
     images : (B, 3, size, size) aligned RGB, 0..255
     passes : dropout passes m; None for the closed form, which is their limit and draws nothing
     seed : chooses the dropout masks
-    reading : of Eq. 3, see `node_weights`
+    reading : of Eq. 3, see `node_weights`; γ was fitted for "signed", so P of the others is off in level
     dropout : share of features set to zero
 
     Returns
@@ -86,7 +109,7 @@ def explain(
     ------
     TypeError, ValueError
         Bad images (see `check_images`), passes below 2, a dropout outside (0, 1), another reading.
-    DropoutHasNoEffectError
+    DropoutHasNoEffect
         The embeddings of an image do not vary under dropout.
 
     Examples

@@ -24,11 +24,11 @@ ARCFACE_TEMPLATE = np.array(
 )
 
 
-class NoFaceFoundError(ValueError):
+class NoFaceFound(ValueError):
     """The detector found no face."""
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImage(ValueError):
     """A file is no image, or a broken one."""
 
 
@@ -58,7 +58,7 @@ def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.nd
     ------
     FileNotFoundError, IsADirectoryError
         The path leads to nothing, or to a folder.
-    UnreadableImageError
+    UnreadableImage
         The file is no image, or is cut off.
     ValueError
         An array of another shape, or with pixels outside 0..255 (or all within 0..1).
@@ -84,7 +84,7 @@ def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.nd
     # What Pillow raises for broken files differs from format to format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         name = "The uploaded file" if isinstance(source, bytes) else source
-        raise UnreadableImageError(
+        raise UnreadableImage(
             f"{name} cannot be read as an image ({error}): save it anew as PNG or JPEG."
         ) from error
 
@@ -92,8 +92,9 @@ def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.nd
 def _pil_to_rgb(image: Image.Image) -> np.ndarray:
     """Turn, flatten and reduce a PIL image to (H, W, 3) uint8."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey, which convert("RGB") would cut off at 255
-        return _array_to_rgb(np.asarray(image).astype(np.uint16))
+    if image.mode[0] in "IF":  # 16-bit or 32-bit grey, which convert("RGB") would cut off at 255
+        low, high = image.getextrema()
+        return _array_to_rgb(np.asarray(image, dtype=np.uint16 if 0 <= low and 255 < high < 65536 else float))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -105,6 +106,10 @@ def _array_to_rgb(array: np.ndarray) -> np.ndarray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
         raise ValueError(f"An image array must be (H, W), (H, W, 3) or (H, W, 4), found {array.shape}.")
     if array.dtype == np.uint16:
+        if array.max() <= 255:
+            raise ValueError(
+                "A 16-bit image holds 0..255 alone, nearly black as 0..65535: convert it to uint8."
+            )
         array = array / 257  # 65535 -> 255
     elif array.dtype != np.uint8:
         array = array.astype(float)
@@ -143,9 +148,9 @@ def find_faces(photo: np.ndarray) -> list[Face]:
     array([181.,  62., 268., 172.])
     """
     image = Image.fromarray(photo)
+    image.thumbnail((1024, 1024))
     if min(image.size) < 20:  # MTCNN's smallest face
         return []
-    image.thumbnail((1024, 1024))
     scale = photo.shape[1] / image.width
     boxes, _, landmarks = _detector().detect(image, landmarks=True)
     if boxes is None:
@@ -191,7 +196,7 @@ def align_arcface(photo: np.ndarray, face: Face, size: int = 112) -> np.ndarray:
         image, landmarks = image.reduce(shrink), landmarks / shrink
     # A similarity is z ↦ p z + q of complex numbers: p turns and scales, q shifts; fitted by least squares.
     source, target = landmarks @ [1, 1j], template @ [1, 1j]  # (5,) each
-    (p, q), *_ = np.linalg.lstsq(np.stack([source, np.ones(5)], axis=1), target)
+    (p, q), *_ = np.linalg.lstsq(np.stack([source, np.ones(5)], axis=1), target, rcond=None)
     turn, shift = 1 / p, -q / p  # and back, since Pillow asks where in the photo each pixel of the crop lies
     to_photo = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
     return np.array(
@@ -238,11 +243,11 @@ def load_face(
 
     Raises
     ------
-    NoFaceFoundError
+    NoFaceFound
         The detector finds no face.
     ValueError
         `aligned`, but of another size.
-    FileNotFoundError, IsADirectoryError, UnreadableImageError
+    FileNotFoundError, IsADirectoryError, UnreadableImage
         See `read_image`.
 
     Examples
@@ -262,7 +267,7 @@ def load_face(
     else:
         found = find_faces(photo)
         if not found:
-            raise NoFaceFoundError(
+            raise NoFaceFound(
                 f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels: use a photo with "
                 "a visible face, or aligned=True for a crop that is aligned already."
             )
@@ -272,7 +277,7 @@ def load_face(
                 stacklevel=2,
             )
         crop = model.align(photo, found[0], model.size)
-    return torch.from_numpy(crop).permute(2, 0, 1)[None].float().to(model.device)
+    return torch.from_numpy(crop).permute(2, 0, 1)[None].to(next(model.parameters()))
 
 
 def sample_faces() -> dict[str, np.ndarray]:

@@ -70,6 +70,10 @@ class FaceModel(torch.nn.Module):
         self.backbone, self.head = backbone, head
         self.eval().requires_grad_(False)
 
+    def train(self, mode: bool = True) -> "FaceModel":
+        """Stay in evaluation mode: in training mode BatchNorm would couple images and overwrite itself."""
+        return super().train(False)
+
     @property
     def device(self) -> torch.device:
         """Where the weights lie, and where images must be."""
@@ -102,6 +106,10 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
     ValueError: Pixels lie in 0..1 (largest 1.00): the range is 0..255, multiply by 255.
     """
     expected = next(model.parameters())
+    if expected.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"{model.name} is in {expected.dtype}, too coarse for the distances of Eq. 1: use .float()."
+        )
     if not isinstance(images, torch.Tensor) or images.dtype != expected.dtype:
         found = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise TypeError(
@@ -121,13 +129,14 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
     if (~images.isfinite()).any():
         raise ValueError("Images hold NaN or infinite pixels: the range is 0..255.")
     highest = images.detach().amax((1, 2, 3))  # (B,)
-    if ((highest > 0) & (highest <= 1)).any():
-        raise ValueError(
-            f"Pixels lie in 0..1 (largest {highest.min():.2f}): the range is 0..255, multiply by 255."
-        )
     if (images < 0).any() or (highest > 255).any():
         raise ValueError(
             f"Pixels reach from {images.min():.1f} to {images.max():.1f}: the range is 0..255, RGB."
+        )
+    small = (highest > 0) & (highest <= 1)  # an image that is black throughout is no mistake of range
+    if small.any():
+        raise ValueError(
+            f"Pixels lie in 0..1 (largest {highest[small].max():.2f}): the range is 0..255, multiply by 255."
         )
 
 
@@ -140,7 +149,7 @@ def facenet(device: str = "auto") -> FaceModel:
 
     Raises
     ------
-    WeightsMissingError, WeightsChangedError
+    WeightsMissing, WeightsChanged
         See `plqlite.weights.read_weights`.
 
     Examples
@@ -184,7 +193,7 @@ def sface(device: str = "auto") -> FaceModel:
 
     Raises
     ------
-    WeightsMissingError, WeightsChangedError
+    WeightsMissing, WeightsChanged
         See `plqlite.weights.read_weights`.
 
     Examples
@@ -266,6 +275,7 @@ def _facts(name: str, weights: Weights) -> tuple[Scaling, dict[str, str]]:
 
 def _device(device: str) -> torch.device:
     """Resolve "auto" to the best device that this machine has; refuse one that it lacks."""
+    device = str(device)
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = [name for name, here in found.items() if here]
     if device == "auto":

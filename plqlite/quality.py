@@ -1,14 +1,15 @@
 """Step 1: the quality of an image, without labels or training (SER-FIQ).
 
 An image is useful for recognition if its embedding hardly moves when the network's
-head is disturbed by dropout. Imports torch alone: copy any function as it stands.
+head is disturbed by dropout. Imports torch alone: copy any function as it stands,
+with those that it calls.
 """
 
 import torch
 from torch.nn.functional import normalize
 
 
-class DropoutHasNoEffectError(ValueError):
+class DropoutHasNoEffect(ValueError):
     """Dropout left every embedding where it was, so that any score would be a meaningless 1."""
 
 
@@ -31,7 +32,7 @@ def stochastic_embeddings(
 
     Returns
     -------
-    (B, m, d) L2-normalised embeddings.
+    (B, m, d) L2-normalised embeddings: all that is kept of a pass.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def robustness(embeddings: torch.Tensor) -> torch.Tensor:
 
     Raises
     ------
-    DropoutHasNoEffectError
+    DropoutHasNoEffect
         The embeddings of an image are all the same.
 
     Examples
@@ -113,7 +114,7 @@ def ser_fiq(
     ------
     ValueError
         Fewer than 2 passes, or a dropout outside (0, 1).
-    DropoutHasNoEffectError
+    DropoutHasNoEffect
         The embeddings of an image are all the same.
 
     Examples
@@ -150,7 +151,7 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
         The head is not one `torch.nn.Linear`.
     ValueError
         A dropout outside (0, 1).
-    DropoutHasNoEffectError
+    DropoutHasNoEffect
         The embeddings of an image do not vary.
 
     Examples
@@ -191,7 +192,7 @@ def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: f
 
     Raises
     ------
-    TypeError, ValueError, DropoutHasNoEffectError
+    TypeError, ValueError, DropoutHasNoEffect
         See `closed_form_quality`.
 
     Examples
@@ -246,7 +247,7 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
     --------
     >>> fit_scaling(torch.tensor([0.88, 0.89, 0.90]))  # about (310, 0.89)
     """
-    if qualities.numel() < 2 or qualities.min() == qualities.max():
+    if qualities.numel() < 2 or not qualities.std() > 0:
         raise ValueError(f"{qualities.numel()} qualities without spread: fit on several different faces.")
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)
@@ -257,7 +258,7 @@ def _quality(distance: torch.Tensor) -> torch.Tensor:
     """Q = 2σ(−d), refused where d is no more than the rounding of equal embeddings."""
     unmoved = distance < 1e-6
     if unmoved.any():
-        raise DropoutHasNoEffectError(
+        raise DropoutHasNoEffect(
             f"Dropout does not move the embedding of {unmoved.sum()} of {unmoved.numel()} images, and a "
             "score of 1 would mean nothing: check that the features are not zero and that the head uses them."
         )

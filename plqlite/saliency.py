@@ -70,7 +70,7 @@ def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
     >>> pixel_level_quality(torch.tensor([0.0, 0.001, 1.0]), gamma=6)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return 1 - 1 / (1 + 10**gamma * saliency.square())
+    return 1 - 1 / (1 + 10.0**gamma * saliency.square())
 
 
 def clip_by_value(gradient: torch.Tensor, limit: float) -> torch.Tensor:

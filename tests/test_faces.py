@@ -7,7 +7,7 @@ from PIL import Image
 
 import plqlite
 from plqlite import faces
-from plqlite.faces import ARCFACE_TEMPLATE, Face, align_arcface, find_faces, read_image
+from plqlite.faces import ARCFACE_TEMPLATE, Face, align_arcface, crop_box, find_faces, read_image
 
 ASTRONAUT = plqlite.sample_faces()["astronaut"]
 
@@ -51,6 +51,16 @@ def test_grey_and_16_bit(photo):
     np.testing.assert_array_equal(read_image(grey.astype(np.uint16) * 257)[..., 0], grey)
 
 
+def test_32_bit_grey(photo):
+    grey = np.array(Image.fromarray(ASTRONAUT).convert("L"))
+    for mode, dtype in (("I", np.int32), ("F", np.float32)):
+        image = Image.fromarray(grey.astype(dtype))
+        assert image.mode == mode
+        np.testing.assert_array_equal(read_image(photo("w.tiff", image=image))[..., 0], grey)
+        with pytest.raises(ValueError, match=r"0\.\.255"):
+            read_image(Image.fromarray(grey.astype(dtype) - 1))
+
+
 def test_transparent_becomes_white(photo):
     image = Image.new("RGBA", (30, 30), (200, 0, 0, 0))
     assert (read_image(photo("t.png", image=image)) == 255).all()
@@ -77,15 +87,15 @@ def test_truncated_file(photo, share):
     for name in ("a.jpg", "a.png"):
         path = photo(name)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-        with pytest.raises(faces.UnreadableImageError, match="cannot be read as an image"):
+        with pytest.raises(faces.UnreadableImage, match="cannot be read as an image"):
             read_image(path)
 
 
 def test_not_an_image(tmp_path):
     (tmp_path / "a.jpg").write_text("I am a letter")
-    with pytest.raises(faces.UnreadableImageError, match=r"a\.jpg cannot be read as an image"):
+    with pytest.raises(faces.UnreadableImage, match=r"a\.jpg cannot be read as an image"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(faces.UnreadableImageError, match="uploaded file"):
+    with pytest.raises(faces.UnreadableImage, match="uploaded file"):
         read_image(b"")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         read_image(tmp_path)
@@ -103,6 +113,7 @@ def test_not_an_image(tmp_path):
         (ASTRONAUT * np.nan, "NaN"),
         (ASTRONAUT + 1.0, "outside 0..255"),
         (ASTRONAUT.astype(int) - 1, "outside 0..255"),
+        (ASTRONAUT.astype(np.uint16), "16-bit image holds 0..255"),
     ],
 )
 def test_bad_arrays(array, message):
@@ -133,6 +144,16 @@ def test_alignment_is_the_least_squares_similarity():
     face = find_faces(ASTRONAUT)[0]
     ours, theirs = align_arcface(ASTRONAUT, face).astype(int), norm_crop(ASTRONAUT, face.landmarks)
     assert np.abs(ours - theirs).mean() < 1
+
+
+def test_facenet_s_crop_is_the_box_with_a_margin():
+    """A photo whose colours tell where a pixel comes from: the margin is a fifth of the crop."""
+    columns, rows = np.meshgrid(np.arange(250), np.arange(250))
+    photo = np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
+    box = np.array([80.0, 60.0, 144.0, 156.0])  # 64 wide, 96 high: margins of 8 and 12 on each side
+    crop = crop_box(photo, Face(box, np.zeros((5, 2)))).astype(float)
+    assert crop[80, [0, -1], 0] == pytest.approx([72, 151], abs=1)
+    assert crop[[0, -1], 80, 1] == pytest.approx([48, 167], abs=1)
 
 
 def test_size_of_the_photo_hardly_matters(model):
@@ -174,8 +195,8 @@ def test_a_face_that_is_cut_off_does_not_count_as_large():
 
 
 def test_no_face(model):
-    for size in ((1, 1), (19, 300), (200, 200)):
-        with pytest.raises(plqlite.NoFaceFoundError, match=f"{size[1]}×{size[0]} pixels"):
+    for size in ((1, 1), (19, 300), (30, 20000), (200, 200)):
+        with pytest.raises(plqlite.NoFaceFound, match=f"{size[1]}×{size[0]} pixels"):
             plqlite.load_face(np.full((*size, 3), 127, np.uint8), model)
 
 
@@ -198,6 +219,7 @@ def test_60_megapixels_in_bounded_memory(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "large.jpg"], capture_output=True, text=True
     )
+    assert run.returncode == 0, run.stderr
     before, after, *shape = run.stdout.split()
     assert shape == ["1", "3", "112", "112"]
     assert float(after) - float(before) < 1.5  # GB; the decoded photo alone is 0.18

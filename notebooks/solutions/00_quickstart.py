@@ -75,7 +75,7 @@ assert 37 < row < 75 and 20 < column < 92  # between brows and nose
 # %% [markdown]
 # ## 4. Another seed
 #
-# $Q$ moves by a few thousandths: a hundred passes are a sample. The order of the pixels does not move at all. The gradient of step 3 is taken of the *undisturbed* network, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
+# $Q$ moves by about a thousandth: a hundred passes are a sample. The order of the pixels does not move at all. The gradient of step 3 is taken of the *undisturbed* network, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
 
 # %%
 several = [plqlite.explain(model, images, seed=seed) for seed in range(5)]
