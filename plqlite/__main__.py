@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -133,4 +134,8 @@ def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? and goes on
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader has gone, as in `… | head`: end without a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
