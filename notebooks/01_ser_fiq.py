@@ -18,12 +18,12 @@
 # |---|---|
 # | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
 # | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes by one formula, and scale the result for a new network. |
-# | **Time** | 20 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Time** | 30 minutes to read, 20 without the optional sections; under 60 seconds to run on two CPU cores |
 # | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
 #
 # A face-recognition network turns an image into an **embedding**: a vector of length 1 that points in about the same direction for all images of one person. Two images are taken for the same person if their embeddings are close. This notebook asks how much such a vector is worth.
 #
-# All functions of step 1 are defined here, in full. They are the library's own (`plqlite/quality.py`, less the longer docstrings; a test compares them), so change one and run the notebook again.
+# All functions of step 1 of the method (*how good is the image?*) are defined here, in full. They are the library's own (`plqlite/quality.py`, less the longer docstrings; a test compares them), so change one and run the notebook again.
 #
 # On a first reading skip the sections marked *optional*.
 
@@ -363,7 +363,7 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
         )
     mean = head(features)  # μ: (B, d)
     direction = normalize(mean, dim=-1)  # u: (B, d)
-    variance = dropout / (1 - dropout) * features.square()  # of f∘m/(1−p): (B, D)
+    variance = dropout / (1 - dropout) * features.square()  # of a masked feature f_j k_j/(1−p): (B, D)
     trace = variance @ head.weight.square().sum(0)  # tr C: (B,)
     along = (variance * (direction @ head.weight).square()).sum(-1)  # uᵀCu: (B,)
     spread = (2 * (trace - along) / (mean.square().sum(-1) + trace)).clamp(min=0)
@@ -421,7 +421,7 @@ else:
 
 # %%
 for model in (sface, facenet):
-    distance = -torch.logit(ser_fiq_closed_form(model, faces[model.name]) / 2)
+    distance = -torch.logit(ser_fiq(model, faces[model.name]) / 2)
     print(f"{model.name:<8} mean distance of two passes: from {distance.min():.2f} to {distance.max():.2f}")
     assert distance.max() < 1.5 * distance.min()
 
@@ -487,7 +487,7 @@ print(f"Q̂ of the astronaut (FaceNet) over eight seeds: {noisy.min():.1f} to {n
 assert noisy.max() - noisy.min() > 0.2
 
 # %% [markdown]
-# Mind that last line: $\alpha$ magnifies the noise as well. A single $\hat Q$ of a hundred passes is good for *poor*, *ordinary* or *good*, not for its second digit. The constants also belong to the number of passes they were fitted with: the closed form lies a little lower (the factor $\frac{m-1}{m}$ again).
+# Mind that last line: $\alpha$ magnifies the noise as well. A single $\hat Q$ of a hundred passes is good for *poor*, *ordinary* or *good*, not for its second digit. The constants also belong to the number of passes they were fitted with: other numbers of passes, and the closed form, give a $Q$ that lies a little higher or lower (the factor $\frac{m-1}{m}$ of the optional section).
 #
 # ## Exercises
 #

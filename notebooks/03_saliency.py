@@ -106,7 +106,7 @@ torch.testing.assert_close(by_autograd, by_hand, rtol=1e-6, atol=1e-12)
 
 # %%
 def mean_over_channels(gradient: torch.Tensor) -> torch.Tensor:
-    """Pixel saliency, the mean magnitude over the colours, Ŝ = ⅓ Σ_c abs(g_c) (Eq. 5)."""
+    """Pixel saliency, the mean magnitude over the colours, Ŝ = ⅓ Σ_c abs(S_c) (Eq. 5)."""
     return gradient.abs().mean(-3)
 
 
@@ -198,7 +198,7 @@ def fit_gamma(centre: torch.Tensor, background: torch.Tensor) -> float:
 
 
 # %% [markdown]
-# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, per unit of $\hat Q$ (which depends on the $\alpha$ and $r$ that are fitted after the measurement). The better half of the photos stands in for passport photos:
+# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, as $\hat S/\hat Q$, because $\alpha$ and $r$ were fitted after the measurement; multiplying by $\hat Q$ restores $\hat S$. The better half of the photos stands in for passport photos:
 
 # %%
 rows = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))

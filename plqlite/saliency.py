@@ -32,7 +32,7 @@ def pixel_gradient(output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def mean_over_channels(gradient: torch.Tensor) -> torch.Tensor:
-    """Pixel saliency, the mean magnitude over the colours, Ŝ = ⅓ Σ_c abs(g_c) (Eq. 5).
+    """Pixel saliency, the mean magnitude over the colours, Ŝ = ⅓ Σ_c abs(S_c) (Eq. 5).
 
     Parameters
     ----------
