@@ -127,11 +127,11 @@ for model in (sface, facenet):
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
 for axis, model in zip(axes, (sface, facenet)):
     for reading, marker in zip(READINGS, "sox"):
-        axis.semilogy(size[model.name, reading], marker, label=reading, alpha=0.8)
+        axis.semilogy(size[model.name, reading], marker, label=reading, fillstyle="none", markersize=8)
     axis.set_xticks(range(len(portraits)), list(portraits), rotation=60, ha="right")
     axis.set(title=model.name)
 axes[0].set_ylabel("|w| / Q̂")
-axes[0].legend()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
