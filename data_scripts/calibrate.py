@@ -86,19 +86,19 @@ def main() -> None:
         parser.error(f"--out {arguments.out}: the measurements take this name, choose one that ends in .json")
 
     images = {photo.relative_to(arguments.folder).as_posix(): photo for photo in photos}
-    rows = [row for row in read(table) if row["image"] in images]
+    rows = read(table)
     write(table, rows)  # without a last row that an interruption cut off
     known = {(row["model"], row["image"]) for row in rows}
     with table.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
         for model in (plqlite.sface(), plqlite.facenet()):
             model.scaling = plqlite.Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out in `measure`
             for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
                 if (model.name, image) not in known:
-                    row = {"model": model.name, "image": image} | measure(model, photo)
-                    csv.DictWriter(file, COLUMNS).writerow(row)
+                    writer.writerow({"model": model.name, "image": image} | measure(model, photo))
                     file.flush()
 
-    rows = read(table)
+    rows = [row for row in read(table) if row["image"] in images]
     result = {}
     for name in ("sface", "facenet"):
         used = [row for row in rows if row["model"] == name and not row["skipped"]]

@@ -186,11 +186,9 @@ def align_arcface(photo: np.ndarray, face: Face, size: int = 112) -> np.ndarray:
     (112, 112, 3)
     """
     # Pillow measures from the corner of a pixel, detector and template from its middle.
-    image, landmarks, template = (
-        Image.fromarray(photo),
-        face.landmarks + 0.5,
-        ARCFACE_TEMPLATE * size / 112 + 0.5,
-    )
+    landmarks = face.landmarks + 0.5
+    template = ARCFACE_TEMPLATE * size / 112 + 0.5
+    image = Image.fromarray(photo)
     shrink = int(np.ptp(landmarks, axis=0).max() / np.ptp(template, axis=0).max())
     if shrink > 1:  # a bilinear warp would skip pixels of a large photo
         image, landmarks = image.reduce(shrink), landmarks / shrink

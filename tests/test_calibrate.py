@@ -74,4 +74,5 @@ def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
     assert calibrate()[0] == result
     next(folder.rglob("grace_hopper_0001.png")).unlink()
     assert "8 photos" in calibrate()[0]["sface"]["provenance"]  # what is no longer there does not count
+    assert table.read_text("utf-8").splitlines() == lines  # but no measurement is thrown away
     assert len(calls) == 5 + 18 - 4
