@@ -1,6 +1,8 @@
-"""Fit α, r (Eq. 2) and γ (Eq. 6) of the embedded models on a folder of face photos, such as LFW.
+"""Fit α, r (Eq. 2) and γ (Eq. 6) of one or more models on a folder of face photos, such as LFW.
 
-    python data_scripts/calibrate.py FOLDER [--out calibration.json]
+    python data_scripts/calibrate.py FOLDER [--model NAME …] [--out calibration.json]
+
+NAME is what the command line knows (default: sface and facenet), or the path of an .onnx file.
 
 Every photo below FOLDER is measured once; the measurements go to a .csv beside the result, so that
 a run that was interrupted goes on where it stopped (use another --out for another folder). Photos
@@ -12,15 +14,16 @@ import csv
 import io
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 import plqlite
+from plqlite import calibration
 from plqlite.explain import write_aside
-from plqlite.quality import fit_scaling, scale_quality
-from plqlite.saliency import centre_and_background, fit_gamma
+from plqlite.models import load_model
 
 COLUMNS = ["model", "image", "quality", "centre", "background", "skipped"]
 
@@ -33,23 +36,14 @@ def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, str]:
             images = plqlite.load_face(photo, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
         return {"skipped": str(error)}
-    explanation = plqlite.explain(model, images)
-    per_quality = explanation.saliency / explanation.scaled_quality  # Ŝ is proportional to Q̂
-    centre, background = centre_and_background(per_quality)
-    values = {"quality": explanation.quality, "centre": centre, "background": background}
-    return {name: f"{value.item():.6g}" for name, value in values.items()}
+    values = zip(("quality", "centre", "background"), calibration.measure(model, images), strict=True)
+    return {name: f"{value.item():.6g}" for name, value in values}
 
 
-def fit(rows: list[dict[str, str]]) -> dict[str, float]:
-    """Fit α and r on all photos, and γ on the better half, which stands in for ICAO-compliant faces."""
-    quality, centre, background = (
-        torch.tensor([float(row[name]) for row in rows]) for name in ("quality", "centre", "background")
-    )
-    alpha, r = fit_scaling(quality)
-    scaled = scale_quality(quality, alpha, r)
-    good = quality >= quality.median()
-    gamma = fit_gamma((centre * scaled)[good], (background * scaled)[good])
-    return {"alpha": round(alpha, 1), "r": round(r, 4), "gamma": round(gamma, 2)}
+def fit(rows: list[dict[str, str]], provenance: str = "") -> plqlite.Scaling:
+    """Fit the constants of a model on the rows of its photos."""
+    columns = ([float(row[name]) for row in rows] for name in ("quality", "centre", "background"))
+    return calibration.fit(*(torch.tensor(column) for column in columns), provenance)
 
 
 def read(table: Path) -> list[dict[str, str]]:
@@ -69,12 +63,24 @@ def write(table: Path, rows: list[dict[str, str]]) -> None:
     write_aside(table, lambda file: file.write(text.getvalue().encode()))
 
 
+def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path) -> None:
+    """Append a row for every photo that has none yet."""
+    known = {(row["model"], row["image"]) for row in read(table)}
+    with table.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
+            if (model.name, image) not in known:
+                writer.writerow({"model": model.name, "image": image} | measure(model, photo))
+                file.flush()
+
+
 def main() -> None:
     """Measure what has not been measured yet, then fit and write the constants."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", nargs="+", default=["sface", "facenet"], metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("calibration.json"))
     arguments = parser.parse_args()
     suffixes = {".jpg", ".jpeg", ".png", ".ppm", ".bmp"}
@@ -84,30 +90,23 @@ def main() -> None:
     table = arguments.out.with_suffix(".csv")
     if table == arguments.out:
         parser.error(f"--out {arguments.out}: the measurements take this name, choose one that ends in .json")
-
     images = {photo.relative_to(arguments.folder).as_posix(): photo for photo in photos}
-    rows = read(table)
-    write(table, rows)  # without a last row that an interruption cut off
-    known = {(row["model"], row["image"]) for row in rows}
-    with table.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        for model in (plqlite.sface(), plqlite.facenet()):
-            model.scaling = plqlite.Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out in `measure`
-            for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
-                if (model.name, image) not in known:
-                    writer.writerow({"model": model.name, "image": image} | measure(model, photo))
-                    file.flush()
+    write(table, read(table))  # without a last row that an interruption cut off
 
-    rows = [row for row in read(table) if row["image"] in images]
-    result = {}
-    for name in ("sface", "facenet"):
-        used = [row for row in rows if row["model"] == name and not row["skipped"]]
+    result, skipped = {}, 0
+    for name in arguments.model:
+        model = load_model(name)
+        measure_all(model, images, table)
+        rows = [row for row in read(table) if row["model"] == model.name and row["image"] in images]
+        used = [row for row in rows if not row["skipped"]]
+        skipped += len(rows) - len(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
-        provenance = f"calibrate.py on {photos_used}; 100 passes, seed 0, signed"
-        result[name] = fit(used) | {"provenance": provenance}
-        print(name, result[name])
+        scaling = fit(used, f"calibrate.py on {photos_used}; 100 passes, seed 0, signed")
+        calibration.save_scaling(model, scaling)
+        result[model.name] = asdict(scaling)
+        print(model.name, result[model.name])
     write_aside(arguments.out, lambda file: file.write((json.dumps(result, indent=2) + "\n").encode()))
-    print(f"{sum(bool(row['skipped']) for row in rows)} of {len(rows)} measurements skipped; see {table}")
+    print(f"{skipped} of {len(images) * len(result)} measurements skipped; see {table}")
 
 
 if __name__ == "__main__":

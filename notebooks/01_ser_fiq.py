@@ -283,11 +283,10 @@ assert shared < change.mean().abs() < fresh
 # The head of SFace is a linear layer followed by BatchNorm, and the embedding is then divided by its length (L2). Are the last two needed? BatchNorm was folded into the linear layer when the model was built, so take the bare layer from the file; L2 we simply leave out:
 
 # %%
-import onnx
+from plqlite.onnx_graph import fold_constants, read_onnx
+from plqlite.weights import SFACE, find_weights
 
-from plqlite.weights import SFACE, fold_constants, read_weights
-
-_, constants = fold_constants(onnx.load_from_string(read_weights(SFACE)).graph)
+_, constants = fold_constants(read_onnx(find_weights(SFACE))[0].graph, opset=21)
 linear = torch.nn.Linear(50176, 128).requires_grad_(False)
 linear.weight.copy_(torch.tensor(constants["pre_fc1_weight_dequantized"]))
 linear.bias.copy_(torch.tensor(constants["pre_fc1_bias_dequantized"]))

@@ -4,9 +4,11 @@ A companion to "Pixel-Level Face Image Quality Assessment for Explainable Face R
 (arXiv 2110.11001). Quality means utility for recognition, not how nice a photo looks.
 """
 
+from plqlite.calibration import calibrate
 from plqlite.explain import Explanation, explain
 from plqlite.faces import NoFaceFound, UnreadableImage, load_face, sample_faces
-from plqlite.models import FaceModel, Scaling, facenet, sface
+from plqlite.models import FaceModel, Scaling, arcface, facenet, from_module, from_onnx, sface
+from plqlite.onnx_graph import UnusableModel
 from plqlite.quality import fit_scaling, scale_quality, ser_fiq, ser_fiq_closed_form
 from plqlite.regression import node_weights
 from plqlite.saliency import fit_gamma
@@ -18,11 +20,16 @@ __all__ = [
     "NoFaceFound",
     "Scaling",
     "UnreadableImage",
+    "UnusableModel",
+    "arcface",
+    "calibrate",
     "explain",
     "explore",
     "facenet",
     "fit_gamma",
     "fit_scaling",
+    "from_module",
+    "from_onnx",
     "grid",
     "load_face",
     "node_weights",

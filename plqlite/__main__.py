@@ -1,16 +1,17 @@
 """Command line: python -m plqlite [IMAGE…]. Explains the sample portrait if no image is given."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import plqlite
-from plqlite.show import grid, save_figure
-
-MODELS = {"sface": plqlite.sface, "facenet": plqlite.facenet}
+from plqlite.models import BUILDERS, load_model
+from plqlite.show import grid, labels_of, save_figure
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -22,7 +23,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "images", metavar="IMAGE", nargs="*", help="face photos; without any, the sample portrait"
     )
-    parser.add_argument("--model", choices=MODELS, help="face-recognition network (default: both)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"{', '.join(BUILDERS)}, or the path of an .onnx file (default: sface and facenet)",
+    )
     passes = parser.add_mutually_exclusive_group()
     passes.add_argument(
         "--passes", type=int, default=100, metavar="N", help="dropout passes, at least 2 (default: 100)"
@@ -48,6 +53,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
     options = parser.parse_args(arguments)
+    if options.model and options.model not in BUILDERS and not options.model.lower().endswith(".onnx"):
+        parser.error(f"--model {options.model}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
     if not 0 <= options.seed < 2**63:
         parser.error(f"--seed {options.seed}: choose from 0 to 2**63 - 1")
     if options.passes < 2:
@@ -68,40 +75,51 @@ def main(arguments: list[str] | None = None) -> int:
         ("astronaut", plqlite.sample_faces()["astronaut"])
     ]
     rows, labels, failed = [], [], False
-    for name in [options.model] if options.model else MODELS:
+    for name in [options.model] if options.model else ["sface", "facenet"]:
         try:
-            model = MODELS[name](options.device)
+            with noted(name):
+                model = load_model(name, options.device)
         except (OSError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
         for image, photo in photos:
             try:
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always", UserWarning)
+                with noted(image):
                     images = plqlite.load_face(photo, model)
-                explanation = plqlite.explain(model, images, options.passes, options.seed, options.reading)
+                    explanation = plqlite.explain(
+                        model, images, options.passes, options.seed, options.reading
+                    )
             except (OSError, ValueError) as error:
                 print(f"{image}: {error}", file=sys.stderr)
                 failed = True
                 continue
-            for warning in caught:
-                print(f"{image}: {warning.message}", file=sys.stderr)
-            result = report(options, image, name, explanation)
+            result = report(options, image, model.name, explanation)
             print(json.dumps(result) if options.json else describe(result), flush=True)
             rows.append((images[0], explanation.plq[0]))
-            labels.append(f"{name}: Q̂ = {result['scaled_quality']:.2f}")
+            labels.append(f"{model.name}: {labels_of(explanation)[0]}")
     return int(failed | (bool(rows and options.out) and not draw(rows, labels, options)))
 
 
+@contextlib.contextmanager
+def noted(about: str) -> Iterator[None]:
+    """Print warnings as one line each that says what they are about."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        print(f"{about}: {warning.message}", file=sys.stderr)
+
+
 def report(options: argparse.Namespace, image: str, model: str, explanation: plqlite.Explanation) -> dict:
-    """Return the numbers of one image and one model."""
+    """Return the numbers of one image and one model; None for those that a model's scaling would give."""
+    scaled_quality, plq_mean = explanation.scaled_quality.item(), explanation.plq.mean().item()
     return {
         "image": image,
         "model": model,
         "quality": explanation.quality.item(),
-        "scaled_quality": explanation.scaled_quality.item(),
-        "plq_mean": explanation.plq.mean().item(),
+        "scaled_quality": scaled_quality if explanation.calibrated else None,
+        "plq_mean": plq_mean if explanation.calibrated else None,
         "reading": options.reading,
         "passes": options.passes,
         "seed": options.seed,
@@ -110,9 +128,11 @@ def report(options: argparse.Namespace, image: str, model: str, explanation: plq
 
 def describe(result: dict) -> str:
     """Put the numbers of one image and one model into a line of text."""
+    text = f"{result['image']}  {result['model']:<8} quality Q = {result['quality']:.3f}"
+    if result["scaled_quality"] is None:
+        return f"{text}   (not calibrated: no Q̂, and the level of the map means nothing)"
     return (
-        f"{result['image']}  {result['model']:<8} quality Q = {result['quality']:.3f}   "
-        f"scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
+        f"{text}   scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
     )
 
 

@@ -1,6 +1,7 @@
 """The three steps in one: a batch of face images in, their quality and quality maps out."""
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class Explanation:
     scaled_quality: torch.Tensor
     saliency: torch.Tensor
     plq: torch.Tensor
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the model had a scaling; without one Q̂ is Q itself, and the level of P means nothing."""
+        return self.scaled_quality is not self.quality
 
     def numpy(self) -> dict[str, np.ndarray]:
         """Return the four results as NumPy arrays by name."""
@@ -112,6 +118,11 @@ def explain(
     DropoutHasNoEffect
         The embeddings of an image do not vary under dropout.
 
+    Warns
+    -----
+    UserWarning
+        The model has no scaling; see `plqlite.calibrate`.
+
     Examples
     --------
     >>> model = plqlite.sface()
@@ -126,8 +137,25 @@ def explain(
             quality = closed_form_quality(model.head, features, dropout)
         else:
             quality = robustness(stochastic_embeddings(model.head, features, passes, dropout, seed))
-        scaled = scale_quality(quality, model.scaling.alpha, model.scaling.r)
+        scaled = _scale(quality, model)
     embedding = normalize(model.head(features), dim=-1)  # (B, d)
     output = quality_node(embedding, node_weights(embedding, scaled, reading))  # (B,)
     saliency = mean_over_channels(pixel_gradient(output, images))  # (B, H, W): the one backward pass
-    return Explanation(quality, scaled, saliency, pixel_level_quality(saliency, model.scaling.gamma))
+    return Explanation(quality, scaled, saliency, pixel_level_quality(saliency, gamma_of(model)))
+
+
+def _scale(quality: torch.Tensor, model: FaceModel) -> torch.Tensor:
+    """Return Q̂; of a model that has no constants of its own, Q itself."""
+    if model.scaling is not None:
+        return scale_quality(quality, model.scaling.alpha, model.scaling.r)
+    warnings.warn(
+        f"{model.name} is not calibrated: Q̂ is the raw Q, and the level of P means nothing (its order does). "
+        "Fit its own constants with  model.scaling = plqlite.calibrate(model, images)",
+        stacklevel=4,
+    )
+    return quality
+
+
+def gamma_of(model: FaceModel) -> float:
+    """Return a model's γ; a nominal one, of no model, lets a map be looked at before it is fitted."""
+    return 11.5 if model.scaling is None else model.scaling.gamma

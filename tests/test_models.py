@@ -12,13 +12,13 @@ from torch.nn.functional import normalize
 
 import plqlite
 from plqlite import weights
-from plqlite.weights import FACENET, SFACE, read_weights
+from plqlite.weights import FACENET, SFACE, find_weights
 
 
 def test_facenet_equals_tensorflow():
     golden = np.load(Path(__file__).parent / "data" / "facenet_casia_golden.npz")["embedding"]
     whitened = np.random.default_rng(0).normal(size=(1, 160, 160, 3)).astype("float32")
-    model = plqlite.facenet("cpu")
+    model = plqlite.facenet(device="cpu")
     features = model.backbone(torch.tensor(whitened).permute(0, 3, 1, 2)).flatten(1)
     np.testing.assert_allclose(normalize(model.head(features), dim=-1).numpy(), golden, atol=1e-6, rtol=0)
 
@@ -26,7 +26,7 @@ def test_facenet_equals_tensorflow():
 def test_sface_equals_onnx_runtime():
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it warns of weights that are listed as inputs
-    session = onnxruntime.InferenceSession(read_weights(SFACE), options)
+    session = onnxruntime.InferenceSession(find_weights(SFACE), options)
     types = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(int64)": np.int64}
     images = random_images(1, size=112)
     feeds = {each.name: np.zeros(each.shape, types[each.type]) for each in session.get_inputs()}
@@ -43,7 +43,7 @@ def test_public_face(model, faces):
     assert model.head(features[:, None]).shape == (len(faces), 1, embedding.shape[1])  # (..., D) -> (..., d)
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
-    assert set(model.card) == {"licence", "source", "sha256"}
+    assert set(model.card) == {"licence", "source", "sha256", "input", "split", "head"}
     assert "100 photos" in model.scaling.provenance
 
 
@@ -69,11 +69,11 @@ def test_missing_package_is_named(monkeypatch):
 def test_changed_file_is_refused(monkeypatch, tmp_path, original):
     path = tmp_path / original.package / original.file
     path.parent.mkdir(parents=True)
-    path.write_bytes(read_weights(original)[:-1] + b"?")
+    path.write_bytes(find_weights(original).read_bytes()[:-1] + b"?")
     (tmp_path / original.package / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(weights.WeightsChanged, match="SHA-256"):
-        read_weights(original)
+        find_weights(original)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_constants_are_those_of_the_measurements(model):
     rows = [row for row in csv.DictReader(text.splitlines()) if row["model"] == model.name]
     fitted = fit(rows)
     assert len(rows) == 100
-    assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted["alpha"], fitted["r"]), rel=1e-3)
-    assert model.scaling.gamma == pytest.approx(fitted["gamma"], abs=0.011)
+    assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted.alpha, fitted.r), rel=1e-3)
+    assert model.scaling.gamma == pytest.approx(fitted.gamma, abs=0.011)
 
 
 def test_a_black_image_is_no_mistake_of_range(tiny):

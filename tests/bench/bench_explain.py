@@ -50,7 +50,7 @@ WAYS = {
 
 @pytest.fixture(scope="module", params=["sface", "facenet"])
 def model(request):
-    return getattr(plqlite, request.param)("cpu")
+    return getattr(plqlite, request.param)(device="cpu")
 
 
 @pytest.mark.parametrize("batch", [1, 16])

@@ -1,0 +1,471 @@
+"""ONNX files of face-recognition networks: read as data, split where dropout acts, rebuilt in torch.
+
+A file may come from a stranger. Nothing in it is run as code: constants are evaluated by ONNX's
+own reference implementation, names are replaced before torch writes a function from them, and no
+file outside the model's folder is read.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnx.reference
+import onnx2torch
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
+TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
+SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "Transpose"}  # what may come before a network
+CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
+
+
+class UnusableModel(ValueError):
+    """No face-recognition network, or none that can be split into features and head; with the reason."""
+
+
+class Graph(NamedTuple):
+    """A network from one colour image to one embedding, reduced to what depends on the image."""
+
+    nodes: list[onnx.NodeProto]  # in topological order
+    constants: dict[str, np.ndarray]
+    image: str  # name of the input
+    embedding: str  # name of the output, before any L2 normalisation
+    opset: int
+    batch: int  # that the file is made for; 0 if any
+    size: int  # height and width of an image in pixels
+    channels_last: bool  # images are (B, H, W, 3), not (B, 3, H, W)
+    dtype: type  # of a pixel: np.float32 or np.float64
+
+
+def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
+    """Read an ONNX file, and the weights that it keeps in other files of its folder.
+
+    Returns
+    -------
+    model, SHA-256 of the file and of the weights beside it
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    UnusableModel
+        It is no ONNX file, was cut off or is too large, or its weights are missing or outside its folder.
+
+    Examples
+    --------
+    >>> proto, digest = read_onnx("w600k_r50.onnx")
+    """
+    path = Path(path)
+    if path.stat().st_size >= 2**31:
+        raise UnusableModel(
+            f"{path.name} has {path.stat().st_size / 2**30:.1f} GiB, and no ONNX file reaches 2 (larger "
+            "weights lie beside it): check that it is the file that you meant."
+        )
+    content = path.read_bytes()
+    digest = hashlib.sha256(content)
+    try:
+        proto = onnx.load_model_from_string(content)
+        for tensor in proto.graph.initializer:
+            if uses_external_data(tensor):
+                load_external_data_for_tensor(tensor, str(path.parent))
+                digest.update(tensor.raw_data)
+    except DecodeError as error:
+        raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: get it again.") from error
+    except onnx.checker.ValidationError as error:
+        raise UnusableModel(
+            f"{path.name} keeps weights in another file, which must lie beside it: {error}"
+        ) from error
+    if not proto.graph.node:
+        raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: it holds no network.")
+    return proto, digest.hexdigest()
+
+
+def recogniser(proto: onnx.ModelProto, size: int | None = None) -> Graph:
+    """Reduce an ONNX model to the graph from one face image to one embedding.
+
+    Constants are folded, Dropout and the final L2 normalisation are left out, other opsets are
+    converted to one that onnx2torch knows.
+
+    Parameters
+    ----------
+    proto : see `read_onnx`
+    size : of the image in pixels, where the file leaves it open
+
+    Raises
+    ------
+    UnusableModel
+        The model takes something else than one square colour image, or returns something else than
+        one embedding.
+
+    Examples
+    --------
+    >>> graph = recogniser(read_onnx("w600k_r50.onnx")[0])
+    >>> graph.image, graph.embedding, graph.size
+    ('input.1', '683', 112)
+    """
+    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 1)
+    nodes, constants = fold_constants(proto.graph, opset)
+    nodes, outputs = _without_identities(nodes, [each.name for each in proto.graph.output])
+    image, *facts = _image(proto.graph, nodes, constants, size)
+    graph = Graph(nodes, constants, image, outputs[0], opset, *facts)
+    _free_batch(graph)
+    shapes = _shapes(graph, outputs)
+    _check_embedding(graph, outputs, shapes)
+    graph = _without_normalisation(graph, shapes)
+    if opset not in TORCH_OPSETS:
+        graph = _at_opset(graph, min(max(opset, TORCH_OPSETS[0]), TORCH_OPSETS[-1]))
+    return graph
+
+
+def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Evaluate the nodes of an ONNX graph that depend on constants alone, such as DequantizeLinear.
+
+    Returns
+    -------
+    nodes, constants : what remains to be computed from the input, and every constant by name
+
+    Examples
+    --------
+    >>> nodes, constants = fold_constants(proto.graph, opset=21)
+    >>> constants["pre_fc1_weight_dequantized"].shape
+    (128, 50176)
+    """
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        known = all(name in constants for name in node.input if name)
+        plain = not node.domain and not any(attribute.HasField("g") for attribute in node.attribute)
+        if known and plain and not node.op_type.startswith("Random"):
+            constants.update(zip(node.output, _evaluate([node], constants, opset), strict=True))
+        else:
+            nodes.append(node)
+    return nodes, constants
+
+
+def scales_its_input(graph: Graph) -> bool:
+    """Tell whether a graph itself brings pixels of 0..255 into the small range that networks work in.
+
+    Black and white are sent through the arithmetic before the first layer with weights.
+
+    Examples
+    --------
+    >>> scales_its_input(recogniser(read_onnx("face_recognition_sface_2021dec.onnx")[0]))
+    True
+    """
+    first, value = [], graph.image
+    while True:
+        users = [node for node in graph.nodes if value in node.input]
+        others = {name for node in users for name in node.input} - {value} - graph.constants.keys()
+        if len(users) != 1 or users[0].op_type not in SCALING or others:
+            break
+        first.append(users[0])
+        value = users[0].output[0]
+    black = np.zeros(_image_shape(graph, 1), graph.dtype)
+    pixels = np.concatenate([black, black + 255])
+    if first:
+        (pixels, *_) = _evaluate(first, graph.constants | {graph.image: pixels}, graph.opset)
+    return bool(np.abs(pixels).max() < 16)  # 127.5 and 1/128 give 1; raw pixels reach 255
+
+
+def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
+    """Find the last fully connected layer: what goes into it are the features that dropout acts on.
+
+    A fully connected layer is a Gemm, a MatMul with a constant, or a convolution whose output is one
+    pixel.
+
+    Parameters
+    ----------
+    graph : see `recogniser`
+    split : name of the node where the head begins, instead of the layer found
+
+    Returns
+    -------
+    name of the layer, name of the features
+
+    Raises
+    ------
+    UnusableModel
+        There is no such layer or node, or what follows it needs more than its output.
+
+    Examples
+    --------
+    >>> find_split(graph)
+    ('Gemm_129', '682')
+    """
+    nodes = _path(graph.nodes, graph.image, graph.embedding)
+    names = {node.name or node.output[0]: node for node in nodes}
+    if split is None:
+        shapes = _shapes(graph, [graph.embedding])
+        full = [name for name, node in names.items() if _fully_connected(node, graph.constants, shapes)]
+    else:
+        full = [name for name, node in names.items() if split in (name, *node.output)]
+    if not full:
+        missing = "no fully connected layer" if split is None else f"no node {split!r}"
+        raise UnusableModel(
+            f"The network has {missing}; its last nodes are {', '.join(list(names)[-8:])}: "
+            'name the one where the head begins, as in split="…".'
+        )
+    features = next(name for name in names[full[-1]].input if name not in graph.constants)
+    head = _path(graph.nodes, features, graph.embedding)
+    around = _needed(head) - {features} - graph.constants.keys()
+    if around:
+        raise UnusableModel(
+            f"The head cannot begin at {full[-1]}, for what follows it also needs {', '.join(around)}; the "
+            f'last nodes are {", ".join(list(names)[-8:])}: name another one, as in split="…".'
+        )
+    return full[-1], features
+
+
+def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torch.nn.Module:
+    """Turn a part of a graph into a torch module, with gradients, for any batch size.
+
+    Parameters
+    ----------
+    graph : see `recogniser`
+    start, end : names of the module's input and output
+    shape : of one input, without the batch; an image is always (3, size, size)
+
+    Raises
+    ------
+    UnusableModel
+        onnx2torch lacks one of the operations.
+
+    Examples
+    --------
+    >>> backbone = to_torch(graph, graph.image, (3, 112, 112), features)
+    """
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in _path(graph.nodes, start, end)]
+    if start == graph.image and graph.channels_last:
+        start = "images"
+        nodes.insert(0, helper.make_node("Transpose", [start], [graph.image], perm=[0, 2, 3, 1]))
+    for i, node in enumerate(nodes):  # torch.fx writes names into a function: none of a stranger's
+        node.name = f"n{i}"
+    inputs = [_describe(start, graph.dtype, ("batch", *shape))]
+    try:
+        return onnx2torch.convert(_model(nodes, graph.constants, inputs, [end], graph.opset))
+    except (NotImplementedError, KeyError, RuntimeError, ValueError) as error:
+        raise UnusableModel(f"onnx2torch cannot convert the network: {error}") from error
+
+
+def onnx_runtime(proto: onnx.ModelProto, graph: Graph, pixels: np.ndarray) -> np.ndarray:
+    """Run the file as it is in ONNX Runtime: scaled images (B, 3, size, size) -> output (B, d).
+
+    Raises
+    ------
+    UnusableModel
+        ONNX Runtime cannot run it.
+
+    Examples
+    --------
+    >>> onnx_runtime(proto, graph, np.zeros((2, 3, 112, 112), np.float32)).shape
+    (2, 512)
+    """
+    proto = onnx.ModelProto.FromString(proto.SerializeToString())
+    images = [each for each in proto.graph.input if each.name == graph.image]
+    del proto.graph.input[:]  # old files list weights as inputs, some of which nothing uses
+    proto.graph.input.extend(images)
+    proto.ir_version = max(proto.ir_version, 4)  # from which on weights need not be inputs
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if graph.channels_last:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    runs = [pixels] if not graph.batch else [np.repeat(one[None], graph.batch, axis=0) for one in pixels]
+    try:
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        outputs = [session.run(None, {graph.image: run})[0] for run in runs]
+    except _RUNTIME_ERRORS as error:
+        raise UnusableModel(f"ONNX Runtime cannot run the file: {error}") from error
+    if graph.batch:  # each run held one image, repeated
+        outputs = [output[:1] for output in outputs]
+    return np.concatenate(outputs).reshape(len(pixels), -1)
+
+
+_STATE = onnxruntime.capi.onnxruntime_pybind11_state
+_RUNTIME_ERRORS = (
+    _STATE.Fail,
+    _STATE.InvalidArgument,
+    _STATE.InvalidGraph,
+    _STATE.InvalidProtobuf,
+    _STATE.NotImplemented,
+    _STATE.RuntimeException,
+)
+
+
+def _evaluate(nodes: list[onnx.NodeProto], values: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
+    """Run nodes in ONNX's reference implementation; return the outputs of the last one."""
+    needed = {name: values[name] for name in sorted(_needed(nodes))}
+    inputs = [_describe(name, value.dtype) for name, value in needed.items()]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in nodes[-1].output]
+    graph = helper.make_graph(nodes, "part", inputs, outputs)
+    return onnx.reference.ReferenceEvaluator(graph, opsets={"": opset}).run(None, needed)
+
+
+def _path(nodes: list[onnx.NodeProto], start: str, end: str) -> list[onnx.NodeProto]:
+    """Return the nodes that depend on `start` and that `end` depends on."""
+    made, after = {start}, []
+    for node in nodes:
+        if made & set(node.input):
+            after.append(node)
+            made |= set(node.output)
+    needed, path = {end}, []
+    for node in reversed(after):
+        if needed & set(node.output):
+            path.append(node)
+            needed |= set(node.input)
+    return path[::-1]
+
+
+def _without_identities(
+    nodes: list[onnx.NodeProto], outputs: list[str]
+) -> tuple[list[onnx.NodeProto], list[str]]:
+    """Take out Dropout and Identity, which do nothing when a network is used."""
+    same, kept = {}, []
+    for node in nodes:
+        inputs = [same.get(name, name) for name in node.input]
+        if node.op_type in ("Dropout", "Identity"):
+            same[node.output[0]] = inputs[0]
+        else:
+            node.input[:] = inputs
+            kept.append(node)
+    return kept, [same.get(name, name) for name in outputs]
+
+
+def _image(graph: onnx.GraphProto, nodes: list, constants: dict, size: int | None) -> tuple:
+    """Return name, batch, size, channel order and type of a graph's one image."""
+    used = {name for node in nodes for name in node.input} - constants.keys()
+    kinds = {each.name: each.type.tensor_type for each in graph.input if each.name in used}
+    shapes = {name: [each.dim_value for each in kind.shape.dim] for name, kind in kinds.items()}
+    if len(shapes) != 1 or len(*shapes.values()) != 4:
+        raise UnusableModel(f"A recogniser takes one image (B, 3, H, W), this model takes {_list(shapes)}.")
+    ((name, (batch, *rest)),) = shapes.items()
+    channels_last = rest[0] != 3 and rest[2] == 3
+    height, width, channels = rest if channels_last else (*rest[1:], rest[0])
+    if channels not in (0, 3) or height != width:
+        raise UnusableModel(f"A recogniser takes a square colour image, this model takes {_list(shapes)}.")
+    dtype = DTYPES.get(kinds[name].elem_type)
+    if dtype is None:
+        found = TensorProto.DataType.Name(kinds[name].elem_type)
+        raise UnusableModel(f"The model takes pixels of type {found}: export it again for float32.")
+    if not (size or height):
+        raise UnusableModel("The file leaves the size of the image open: state it, as in size=112.")
+    if size and height and size != height:
+        raise UnusableModel(f"size={size}, but the file takes images of {height}×{width} pixels.")
+    return name, batch, height or size, channels_last, dtype
+
+
+def _free_batch(graph: Graph) -> None:
+    """Let Reshape keep the batch size (0) where the file names the one that it was exported with."""
+    for node in graph.nodes:
+        if node.op_type == "Reshape" and node.input[1] in graph.constants:
+            shape = graph.constants[node.input[1]].copy()
+            if graph.batch and shape.size > 1 and shape[0] == graph.batch:
+                shape[0] = 0
+            del node.attribute[:]  # allowzero, with which 0 would mean an empty tensor
+            node.input[1] = f"{node.output[0]} shape"
+            graph.constants[node.input[1]] = shape
+
+
+def _check_embedding(graph: Graph, outputs: list[str], shapes: dict[str, list[int]]) -> None:
+    """Refuse a model that returns something else than one embedding."""
+    found = _list({name: shapes.get(name, []) for name in outputs})
+    if len(outputs) != 1:
+        raise UnusableModel(f"A recogniser returns one embedding, this model (a detector?) returns {found}.")
+    last = next((node.op_type for node in graph.nodes if outputs[0] in node.output), "a constant")
+    if last in CLASSES:
+        raise UnusableModel(f"A recogniser returns an embedding, this model (a classifier?) ends in {last}.")
+    shape = shapes.get(outputs[0], [])
+    if len(shape) < 2 or any(each != 1 for each in shape[2:]):
+        raise UnusableModel(f"A recogniser returns an embedding (B, d), this model returns {found}.")
+
+
+def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
+    """Leave out a final L2 normalisation, recognised by what it does: FaceModel normalises itself."""
+    (last,) = (node for node in graph.nodes if graph.embedding in node.output)
+    if last.op_type not in ("LpNormalization", "Div", "Mul"):
+        return graph
+    for name in last.input:
+        tail = _path(graph.nodes, name, graph.embedding)
+        shape = shapes.get(name, [0])[1:]
+        if _needed(tail) - {name} <= graph.constants.keys() and tail and all(shape):
+            rows = np.random.default_rng(0).normal(size=(3, *shape)).astype(graph.dtype)
+            (output, *_) = _evaluate(tail, graph.constants | {name: rows}, graph.opset)
+            lengths = np.linalg.norm(rows.reshape(3, -1), axis=1)
+            if np.allclose(output.reshape(3, -1), rows.reshape(3, -1) / lengths[:, None], atol=1e-4):
+                return graph._replace(embedding=name)
+    return graph
+
+
+def _at_opset(graph: Graph, opset: int) -> Graph:
+    """Convert a graph to another opset."""
+    model = _light_model(graph, [graph.embedding])
+    try:
+        converted = onnx.version_converter.convert_version(model, opset).graph
+    except RuntimeError as error:
+        raise UnusableModel(f"Opset {graph.opset} cannot be converted to {opset}: {error}") from error
+    nodes, constants = fold_constants(converted, opset)
+    return graph._replace(nodes=nodes, constants=graph.constants | constants, opset=opset)
+
+
+def _shapes(graph: Graph, outputs: list[str]) -> dict[str, list[int]]:
+    """Infer the shapes of what a graph computes; 0 stands for an open dimension."""
+    model = onnx.shape_inference.infer_shapes(_light_model(graph, outputs))
+    values = [*model.graph.value_info, *model.graph.output]
+    return {each.name: [d.dim_value for d in each.type.tensor_type.shape.dim] for each in values}
+
+
+def _light_model(graph: Graph, outputs: list[str]) -> onnx.ModelProto:
+    """Build a model that takes its weights as inputs: as good as the whole, but quickly copied."""
+    inputs = [_describe(graph.image, graph.dtype, _image_shape(graph, graph.batch or "batch"))]
+    heavy = {name: value for name, value in graph.constants.items() if value.size >= 1000}
+    inputs += [_describe(name, value.dtype, value.shape) for name, value in heavy.items()]
+    light = {name: value for name, value in graph.constants.items() if name not in heavy}
+    return _model(graph.nodes, light, inputs, outputs, graph.opset)
+
+
+def _model(nodes: list, constants: dict, inputs: list, outputs: list[str], opset: int) -> onnx.ModelProto:
+    """Build an ONNX model from its parts; constants that no node uses are left out."""
+    weights = [
+        numpy_helper.from_array(np.ascontiguousarray(constants[name]), name)
+        for name in sorted(_needed(nodes) & constants.keys())
+    ]
+    described = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs]
+    graph = helper.make_graph(nodes, "recogniser", inputs, described, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def _needed(nodes: list[onnx.NodeProto]) -> set[str]:
+    """Return the names of all that nodes take and none of them makes."""
+    made = {name for node in nodes for name in node.output}
+    return {name for node in nodes for name in node.input if name} - made
+
+
+def _fully_connected(node: onnx.NodeProto, constants: dict, shapes: dict[str, list[int]]) -> bool:
+    """Tell whether every output of a layer depends on one weight for every input."""
+    weighted = len(node.input) > 1 and node.input[0] not in constants and node.input[1] in constants
+    one_pixel = node.op_type == "Conv" and shapes.get(node.output[0], [])[2:] == [1, 1]
+    return weighted and (node.op_type in ("Gemm", "MatMul") or one_pixel)
+
+
+def _describe(name: str, dtype: type, shape: tuple | None = None) -> onnx.ValueInfoProto:
+    """Declare the type and shape of a value by its name."""
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+
+
+def _image_shape(graph: Graph, batch: int | str) -> tuple:
+    """Return the shape of a batch as the file wants it."""
+    size = (graph.size, graph.size)
+    return (batch, *size, 3) if graph.channels_last else (batch, 3, *size)
+
+
+def _list(shapes: dict[str, list[int]]) -> str:
+    """Put names and shapes into words; an open dimension is a question mark."""
+    words = (f"{name} ({', '.join(str(d or '?') for d in shape)})" for name, shape in shapes.items())
+    return ", ".join(words) or "nothing"
