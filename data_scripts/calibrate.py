@@ -101,7 +101,10 @@ def main() -> None:
         used = [row for row in rows if not row["skipped"]]
         skipped += len(rows) - len(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
-        scaling = fit(used, f"calibrate.py on {photos_used}; 100 passes, seed 0, signed")
+        try:
+            scaling = fit(used, f"calibrate.py on {photos_used}; 100 passes, seed 0, signed")
+        except ValueError as error:
+            parser.exit(1, f"{model.name}: {error}\n")
         calibration.save_scaling(model, scaling)
         result[model.name] = asdict(scaling)
         print(model.name, result[model.name])

@@ -406,15 +406,18 @@ def from_module(
     try:
         after, embeddings = _called_after(module, layers[last_layer], pixels)
         features = backbone(pixels)
+    except RuntimeError as error:
+        raise UnusableModel(f"{name} fails on images of shape (2, 3, {size}, {size}): {error}") from error
+    if not isinstance(embeddings, torch.Tensor) or embeddings.ndim != 2:
+        found = tuple(embeddings.shape) if isinstance(embeddings, torch.Tensor) else type(embeddings).__name__
+        raise UnusableModel(f"{name} returns {found} for 2 images: wrap it so that it returns (2, d) alone.")
+    try:
         model.head = fold_head(torch.nn.Sequential(layers[last_layer], *after), features)
-        model.eval().requires_grad_(False)  # the new head too
-        difference = (
-            (normalize(model.head(features.flatten(1)), dim=-1) - normalize(embeddings, dim=-1)).abs().max()
-        )
-    except (RuntimeError, TypeError) as error:
-        raise UnusableModel(
-            f"{name} does not turn images of shape (2, 3, {size}, {size}) into embeddings (2, d): {error}"
-        ) from error
+        found = normalize(model.head(features.flatten(1)), dim=-1)
+        difference = (found - normalize(embeddings, dim=-1)).abs().max()
+    except RuntimeError:  # these layers do not even fit together
+        difference = torch.tensor(torch.inf)
+    model.eval().requires_grad_(False)  # the new head too
     if not difference < 1e-4:  # also if it is not a number
         raise UnusableModel(
             f"What {name} does after {last_layer} is not a chain of layers: embeddings would be off by "
@@ -454,7 +457,9 @@ def _called_after(
     finally:
         for hook in hooks:
             hook.remove()
-    last = max((i for i, each in enumerate(called) if each is layer), default=len(called))
+    if layer not in called:
+        raise UnusableModel("The module never calls its last layer: name the one that it calls last.")
+    last = max(i for i, each in enumerate(called) if each is layer)
     return called[last + 1 :], output
 
 

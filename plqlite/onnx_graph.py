@@ -5,7 +5,9 @@ own reference implementation, names are replaced before torch writes a function 
 file outside the model's folder is read.
 """
 
+import copy
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +19,13 @@ import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
 SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "Transpose"}  # what may come before a network
+SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze"}  # what computes with shapes
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
 
 
@@ -71,10 +75,8 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
     digest = hashlib.sha256(content)
     try:
         proto = onnx.load_model_from_string(content)
-        for tensor in proto.graph.initializer:
-            if uses_external_data(tensor):
-                load_external_data_for_tensor(tensor, str(path.parent))
-                digest.update(tensor.raw_data)
+        elsewhere = [tensor for tensor in proto.graph.initializer if uses_external_data(tensor)]
+        load_external_data_for_model(proto, str(path.parent))
     except DecodeError as error:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: get it again.") from error
     except onnx.checker.ValidationError as error:
@@ -83,6 +85,8 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
         ) from error
     if not proto.graph.node:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: it holds no network.")
+    for tensor in elsewhere:
+        digest.update(tensor.raw_data)
     return proto, digest.hexdigest()
 
 
@@ -144,7 +148,7 @@ def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodePr
         if known and plain and not node.op_type.startswith("Random"):
             constants.update(zip(node.output, _evaluate([node], constants, opset), strict=True))
         else:
-            nodes.append(node)
+            nodes.append(copy.deepcopy(node))  # the file's own nodes stay as they are, to be compared with
     return nodes, constants
 
 
@@ -199,7 +203,8 @@ def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
     ('Gemm_129', '682')
     """
     nodes = _path(graph.nodes, graph.image, graph.embedding)
-    names = {node.name or node.output[0]: node for node in nodes}
+    times = Counter(node.name for node in nodes)
+    names = {node.name if node.name and times[node.name] == 1 else node.output[0]: node for node in nodes}
     if split is None:
         shapes = _shapes(graph, [graph.embedding])
         full = [name for name, node in names.items() if _fully_connected(node, graph.constants, shapes)]
@@ -240,7 +245,7 @@ def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torc
     --------
     >>> backbone = to_torch(graph, graph.image, (3, 112, 112), features)
     """
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in _path(graph.nodes, start, end)]
+    nodes = copy.deepcopy(_path(graph.nodes, start, end))
     if start == graph.image and graph.channels_last:
         start = "images"
         nodes.insert(0, helper.make_node("Transpose", [start], [graph.image], perm=[0, 2, 3, 1]))
@@ -256,47 +261,41 @@ def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torc
 def onnx_runtime(proto: onnx.ModelProto, graph: Graph, pixels: np.ndarray) -> np.ndarray:
     """Run the file as it is in ONNX Runtime: scaled images (B, 3, size, size) -> output (B, d).
 
+    What ONNX Runtime has not implemented, such as convolutions in double precision, is run by ONNX's
+    own reference implementation, which is slow.
+
     Raises
     ------
     UnusableModel
-        ONNX Runtime cannot run it.
+        The file cannot be run.
 
     Examples
     --------
     >>> onnx_runtime(proto, graph, np.zeros((2, 3, 112, 112), np.float32)).shape
     (2, 512)
     """
-    proto = onnx.ModelProto.FromString(proto.SerializeToString())
+    proto = copy.deepcopy(proto)
     images = [each for each in proto.graph.input if each.name == graph.image]
     del proto.graph.input[:]  # old files list weights as inputs, some of which nothing uses
     proto.graph.input.extend(images)
     proto.ir_version = max(proto.ir_version, 4)  # from which on weights need not be inputs
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     if graph.channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
-    runs = [pixels] if not graph.batch else [np.repeat(one[None], graph.batch, axis=0) for one in pixels]
+    batches = [np.repeat(one[None], graph.batch, axis=0) for one in pixels] if graph.batch else [pixels]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        outputs = [session.run(None, {graph.image: run})[0] for run in runs]
-    except _RUNTIME_ERRORS as error:
+    except ort.NotImplemented:
+        session = onnx.reference.ReferenceEvaluator(proto)
+    except (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.RuntimeException) as error:
         raise UnusableModel(f"ONNX Runtime cannot run the file: {error}") from error
+    outputs = [session.run(None, {graph.image: batch})[0] for batch in batches]
     if graph.batch:  # each run held one image, repeated
         outputs = [output[:1] for output in outputs]
     return np.concatenate(outputs).reshape(len(pixels), -1)
-
-
-_STATE = onnxruntime.capi.onnxruntime_pybind11_state
-_RUNTIME_ERRORS = (
-    _STATE.Fail,
-    _STATE.InvalidArgument,
-    _STATE.InvalidGraph,
-    _STATE.InvalidProtobuf,
-    _STATE.NotImplemented,
-    _STATE.RuntimeException,
-)
 
 
 def _evaluate(nodes: list[onnx.NodeProto], values: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
@@ -308,11 +307,11 @@ def _evaluate(nodes: list[onnx.NodeProto], values: dict[str, np.ndarray], opset:
     return onnx.reference.ReferenceEvaluator(graph, opsets={"": opset}).run(None, needed)
 
 
-def _path(nodes: list[onnx.NodeProto], start: str, end: str) -> list[onnx.NodeProto]:
-    """Return the nodes that depend on `start` and that `end` depends on."""
+def _path(nodes: list[onnx.NodeProto], start: str | None, end: str) -> list[onnx.NodeProto]:
+    """Return the nodes that `end` depends on, and that depend on `start` if one is given."""
     made, after = {start}, []
     for node in nodes:
-        if made & set(node.input):
+        if start is None or made & set(node.input):
             after.append(node)
             made |= set(node.output)
     needed, path = {end}, []
@@ -392,14 +391,17 @@ def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
     if last.op_type not in ("LpNormalization", "Div", "Mul"):
         return graph
     for name in last.input:
-        tail = _path(graph.nodes, name, graph.embedding)
         shape = shapes.get(name, [0])[1:]
-        if _needed(tail) - {name} <= graph.constants.keys() and tail and all(shape):
-            rows = np.random.default_rng(0).normal(size=(3, *shape)).astype(graph.dtype)
-            (output, *_) = _evaluate(tail, graph.constants | {name: rows}, graph.opset)
-            lengths = np.linalg.norm(rows.reshape(3, -1), axis=1)
-            if np.allclose(output.reshape(3, -1), rows.reshape(3, -1) / lengths[:, None], atol=1e-4):
-                return graph._replace(embedding=name)
+        tail = _path([node for node in graph.nodes if name not in node.output], None, graph.embedding)
+        own = _path(tail, name, graph.embedding)
+        if not own or not all(shape) or any(node.op_type not in SHAPE for node in tail if node not in own):
+            continue
+        rows = np.random.default_rng(0).normal(size=(3, *shape)).astype(graph.dtype)
+        given = {name: rows, graph.image: np.zeros(_image_shape(graph, 3), graph.dtype)}
+        (output, *_) = _evaluate(tail, graph.constants | given, graph.opset)
+        lengths = np.linalg.norm(rows.reshape(3, -1), axis=1)
+        if np.allclose(output.reshape(3, -1), rows.reshape(3, -1) / lengths[:, None], atol=1e-4):
+            return graph._replace(embedding=name)
     return graph
 
 

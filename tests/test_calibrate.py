@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from networks import export, iresnet
 from PIL import Image
 
 import plqlite
@@ -77,3 +78,13 @@ def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
     assert "8 photos" in calibrate()[0]["sface"]["provenance"]  # what is no longer there does not count
     assert table.read_text("utf-8").splitlines() == lines  # but no measurement is thrown away
     assert len(calls) == 5 + 18 - 4
+
+
+def test_an_untrained_network_cannot_be_calibrated(tmp_path, folder, monkeypatch, capsys):
+    path = export(iresnet((1, 1), (4, 8), 112, 16), tmp_path / "untrained.onnx", size=112)
+    arguments = [str(folder), "--model", str(path), "--out", str(tmp_path / "calibration.json")]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert end.value.code == 1
+    assert "untrained: Cannot fit gamma: the faces' centre is no more salient" in capsys.readouterr().err

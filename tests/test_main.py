@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 import plqlite
 from plqlite.__main__ import main
+from plqlite.weights import SFACE, find_weights
 
 KEYS = ["image", "model", "quality", "scaled_quality", "plq_mean", "reading", "passes", "seed"]
 
@@ -127,3 +129,47 @@ def test_several_faces_are_said_for_each_image(tmp_path, capsys):
     assert main([*names, "--model", "sface", "--json"]) == 0
     errors = capsys.readouterr().err
     assert all(f"{name}: Found 2 faces" in errors for name in names)
+
+
+def test_an_onnx_file_without_calibration(hopper, tmp_path, capsys):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(find_weights(SFACE).read_bytes())
+    assert main([hopper, "--model", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert list(result) == KEYS
+    assert result["model"] == "mine"
+    assert 0 < result["quality"] < 1
+    assert result["scaled_quality"] is result["plq_mean"] is None
+    assert err.startswith(f"{hopper}: mine is not calibrated: Q̂ is the raw Q")
+    assert main([hopper, "--model", str(path), "--out", str(tmp_path / "plq.png")]) == 0
+    assert "mine     quality Q = 0." in capsys.readouterr().out
+    script = Path(__file__).parents[1] / "data_scripts" / "calibrate.py"
+    arguments = ["--model", str(path), "--out", str(tmp_path / "calibration.json")]
+    faces = tmp_path / "faces"
+    for name, photo in plqlite.sample_faces().items():
+        (faces / name).mkdir(parents=True)
+        Image.fromarray(photo).save(faces / name / "1.png")
+    subprocess.run([sys.executable, script, faces, *arguments], check=True, capture_output=True)
+    assert main([hopper, "--model", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert 0 < json.loads(out)["scaled_quality"] < 1
+    assert err == ""
+
+
+def test_a_model_that_cannot_be_built(hopper, tmp_path, monkeypatch, capsys):
+    def offline(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setattr("insightface.utils.storage.download_file", offline)
+    assert main([hopper, "--model", "arcface-r100", "--json"]) == 1
+    assert "arcface-r100: The weights file glintr100.onnx is missing" in capsys.readouterr().err
+    (tmp_path / "letter.onnx").write_text("I am a letter")
+    assert main([hopper, "--model", str(tmp_path / "letter.onnx"), "--json"]) == 1
+    assert "letter.onnx is not an ONNX file" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main([hopper, "--model", "arcfase"])
+    assert end.value.code == 2
+    assert "choose from sface, facenet, facenet-vggface2, arcface, arcface-r100" in capsys.readouterr().err

@@ -8,10 +8,13 @@ import onnxruntime
 import pytest
 import torch
 from conftest import random_images
+from facenet_pytorch import InceptionResnetV1
+from networks import export, iresnet, small, with_statistics
+from torch import nn
 from torch.nn.functional import normalize
 
 import plqlite
-from plqlite import weights
+from plqlite import UnusableModel, weights
 from plqlite.weights import FACENET, SFACE, find_weights
 
 
@@ -140,3 +143,240 @@ def test_a_black_image_is_no_mistake_of_range(tiny):
 def test_missing_device_is_named():
     with pytest.raises(ValueError, match=r"'tpu' is not available here: choose from .*cpu"):
         plqlite.sface("tpu")
+
+
+# --- ArcFace, in InsightFace's own folder ---
+
+
+@pytest.mark.parametrize(
+    ("pack", "file", "blocks", "name", "folder"),
+    [
+        ("buffalo_l", "w600k_r50.onnx", (3, 4, 14, 3), "arcface", ""),
+        ("antelopev2", "glintr100.onnx", (3, 13, 30, 3), "arcface-r100", "antelopev2"),  # as its zip unpacks
+    ],
+)
+def test_arcface(tmp_path, monkeypatch, capsys, pack, file, blocks, name, folder):
+    network = iresnet(blocks)
+    export(network, tmp_path / ".insightface" / "models" / pack / folder / file, size=112, opset=11)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    weights._say_licence.cache_clear()
+    with pytest.warns(UserWarning, match=f"{file} has SHA-256 .* the published one"):
+        model = plqlite.arcface(pack, device="cpu")
+    assert capsys.readouterr().err.count("non-commercial research only") == 1
+    images = random_images(3, size=112)
+    with torch.no_grad():
+        expected = normalize(network((images - 127.5) / 127.5), dim=-1)
+    for batch in (1, 3):
+        torch.testing.assert_close(model(images[:batch]), expected[:batch], atol=1e-5, rtol=0)
+    assert (model.name, model.size, model.card["head"]) == (name, 112, "affine, 25088 → 512")
+    assert "non-commercial" in model.card["licence"]
+    sampled, limit = plqlite.ser_fiq(model, images), plqlite.ser_fiq_closed_form(model, images)
+    torch.testing.assert_close(sampled, limit, atol=2e-2, rtol=0)  # random weights scatter far: Q is 0.55
+
+    with pytest.warns(UserWarning, match=f"{name} is not calibrated: Q̂ is the raw Q"):
+        explanation = plqlite.explain(model, images)
+    assert not explanation.calibrated
+    torch.testing.assert_close(explanation.scaled_quality, explanation.quality)
+    assert plqlite.show(images, explanation).axes[1].get_title().endswith("not calibrated")
+
+    scaling = plqlite.calibrate(model, images)
+    with pytest.warns(UserWarning, match="SHA-256"):
+        again = plqlite.arcface(pack, tmp_path / ".insightface", device="cpu")
+    assert capsys.readouterr().err == ""  # the licence is said once
+    assert again.scaling == scaling
+    assert plqlite.explain(again, images).calibrated
+
+
+def offline(*_, **__):
+    raise ConnectionError("no network")
+
+
+def test_arcface_without_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("insightface.utils.storage.download_file", offline)
+    with pytest.raises(weights.WeightsMissing, match=r"download antelopev2\.zip from .* into .*antelopev2"):
+        plqlite.arcface("antelopev2", tmp_path)
+    (tmp_path / "models" / "buffalo_l").mkdir(parents=True)  # a download that was cut off
+    with pytest.raises(weights.WeightsMissing, match=r"w600k_r50\.onnx is missing: download buffalo_l\.zip"):
+        plqlite.arcface("buffalo_l", tmp_path)
+    with pytest.raises(ValueError, match="choose from buffalo_l, antelopev2"):
+        plqlite.arcface("buffalo_s", tmp_path)
+
+
+# --- FaceNet trained on VGGFace2, in facenet-pytorch's own cache ---
+
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "checkpoints" / weights.VGGFACE2.file
+    path.parent.mkdir()
+    return path
+
+
+def test_facenet_vggface2(torch_home):
+    torch.manual_seed(0)
+    network = with_statistics(InceptionResnetV1())
+    state = network.state_dict() | {"logits.weight": torch.zeros(8631, 512), "logits.bias": torch.zeros(8631)}
+    torch.save(state, torch_home)
+    with pytest.warns(UserWarning, match="the published one 281cebca8662"):
+        model = plqlite.facenet("vggface2", device="cpu")
+    images = random_images(3, size=160)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), network((images - 127.5) / 128), atol=1e-5, rtol=0)
+    assert model.name == "facenet-vggface2"
+    assert model.scaling is None  # never those of another model
+    scaling = plqlite.calibrate(model, images)
+    with pytest.warns(UserWarning, match="SHA-256"):
+        assert plqlite.facenet("vggface2", device="cpu").scaling == scaling
+
+
+def test_facenet_vggface2_without_its_file(torch_home, monkeypatch):
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    with pytest.raises(
+        weights.WeightsMissing, match=r"download https://.*\.pt and put it into .*checkpoints"
+    ):
+        plqlite.facenet("vggface2")
+    assert not list(torch_home.parent.iterdir())
+    with pytest.raises(ValueError, match="choose casia or vggface2"):
+        plqlite.facenet("cpu")
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("proof"),))
+
+
+def test_a_pickle_runs_no_code(torch_home, monkeypatch):
+    monkeypatch.chdir(torch_home.parent)
+    for content in (Evil(), {"last_linear.weight": torch.zeros(512, 1792)}, [1, 2]):
+        torch.save(content, torch_home)
+        with pytest.raises(weights.WeightsChanged, match="does not hold this network's weights"):
+            plqlite.facenet("vggface2")
+    assert not Path("proof").exists()
+    torch_home.write_bytes(b"I am a letter")
+    with pytest.raises(weights.WeightsChanged, match="delete it, try again"):
+        plqlite.facenet("vggface2")
+
+
+# --- any torch module ---
+
+
+def test_from_module_is_what_from_onnx_makes_of_its_export(tmp_path):
+    network, images = small(), random_images(4)
+    model = plqlite.from_module(network, last_layer="8", size=16, device="cpu")
+    exported = plqlite.from_onnx(export(network, tmp_path / "r.onnx"), device="cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), normalize(network((images - 127.5) / 127.5), dim=-1))
+    torch.testing.assert_close(model.features(images), exported.features(images), atol=1e-4, rtol=1e-5)
+    for one, other in ((model.head.weight, exported.head.weight), (model.head.bias, exported.head.bias)):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    for value in ("quality", "saliency"):
+        one, other = (getattr(plqlite.explain(each, images), value) for each in (model, exported))
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
+
+
+def test_from_module_leaves_the_module_alone():
+    network = small().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    model = plqlite.from_module(network, last_layer="8", size=16)
+    model(random_images(2))
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=0, rtol=0)
+
+
+class Odd(nn.Module):
+    """A network with something after its last layer that is no layer."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.convolution, self.fc, self.after = nn.Conv2d(3, 4, 3, 2), nn.Linear(196, 8), after
+
+    def forward(self, x):
+        return self.after(self.fc(self.convolution(x).flatten(1)))
+
+
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(8, 8)
+
+    def forward(self, z):
+        return z
+
+
+class Branches(nn.Module):
+    """Two layers beside each other, which do not fit one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(8, 3), nn.Linear(8, 5)
+
+    def forward(self, z):
+        return torch.cat([self.one(z), self.other(z)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("module", "last_layer", "size", "error", "message"),
+    [
+        (Odd(normalize), "classifier", 16, ValueError, "no layer 'classifier'; the linear ones are fc"),
+        (Odd(normalize), "fc", 20, UnusableModel, r"fails on images of shape \(2, 3, 20, 20\)"),
+        (Odd(torch.tanh), "fc", 16, UnusableModel, "is not a chain of layers"),
+        (Odd(nn.Softmax(0)), "after.0", 16, ValueError, "no layer 'after.0'"),
+        (Odd(Unused()), "after.unused", 16, UnusableModel, "never calls its last layer"),
+        (Odd(Branches()), "fc", 16, UnusableModel, "is not a chain of layers"),
+        (Odd(lambda z: (z, z)), "fc", 16, UnusableModel, r"returns tuple for 2 images: wrap it"),
+    ],
+)
+def test_other_modules_are_refused(module, last_layer, size, error, message):
+    with pytest.raises(error, match=message):
+        plqlite.from_module(module, last_layer=last_layer, size=size)
+
+
+def test_from_module_with_a_normalisation_or_without_an_affine_head():
+    assert isinstance(plqlite.from_module(Odd(normalize), "fc", 16).head, nn.Linear)
+    model = plqlite.from_module(Odd(nn.Tanh()), "fc", 16, name="tanh")
+    assert model.card["head"] == "not affine: no closed form"
+    assert model.name == "tanh"
+    with pytest.raises(TypeError, match="use ser_fiq"):
+        plqlite.ser_fiq_closed_form(model, random_images(1))
+    plqlite.ser_fiq(model, random_images(1))
+
+
+# --- the scaling of one model is never used for another ---
+
+
+def test_scaling_is_kept_beside_the_model_and_for_it_alone(tmp_path):
+    path, images = export(small(), tmp_path / "r.onnx"), random_images(6)
+    model = plqlite.from_onnx(path)
+    assert model.scaling is None
+    scaling = plqlite.calibrate(model, images)
+    assert model.scaling is None  # it is for the caller to use it
+    assert scaling.provenance == "calibrate on 6 images; 100 passes, seed 0, signed"
+    assert plqlite.from_onnx(path).scaling == scaling
+    for changed in ({"std": 128}, {"channels": "BGR"}, {"align": plqlite.faces.crop_box}):
+        with pytest.warns(UserWarning, match=r"r\.scaling\.json was fitted for another model or input"):
+            assert plqlite.from_onnx(path, **changed).scaling is None
+    export(small(seed=1), path)
+    with pytest.warns(UserWarning, match="left aside"):
+        assert plqlite.from_onnx(path).scaling is None
+    path.with_suffix(".scaling.json").write_text('{"scaling": ', "utf-8")
+    with pytest.raises(ValueError, match=r"r\.scaling\.json is damaged .* calibrate again"):
+        plqlite.from_onnx(path)
+
+
+def test_calibration_finds_the_constants_that_are_given(model, faces):
+    scaling = plqlite.calibrate(model, faces)
+    alpha, r = plqlite.fit_scaling(plqlite.ser_fiq(model, faces))
+    assert (scaling.alpha, scaling.r) == pytest.approx((alpha, r), rel=1e-3)
+    assert abs(scaling.gamma - model.scaling.gamma) < 0.5
+    assert model.file is None  # nothing is written into an installed package
+
+
+def test_calibration_needs_different_faces(tiny, images):
+    for few in (images[:1], images[:1].repeat(3, 1, 1, 1)):
+        with pytest.raises(ValueError, match="fit on several different faces"):
+            plqlite.calibrate(tiny, few)
