@@ -8,11 +8,11 @@ from plqlite.calibration import calibrate
 from plqlite.explain import Explanation, explain
 from plqlite.faces import NoFaceFound, UnreadableImage, load_face, sample_faces
 from plqlite.models import FaceModel, Scaling, arcface, facenet, from_module, from_onnx, sface
-from plqlite.onnx_graph import UnusableModel
 from plqlite.quality import fit_scaling, scale_quality, ser_fiq, ser_fiq_closed_form
 from plqlite.regression import node_weights
 from plqlite.saliency import fit_gamma
 from plqlite.show import explore, grid, show
+from plqlite.split import UnusableModel
 
 __all__ = [
     "Explanation",

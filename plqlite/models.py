@@ -17,7 +17,7 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch.nn.functional import normalize
 
 from plqlite import faces, onnx_graph, weights
-from plqlite.onnx_graph import UnusableModel
+from plqlite.split import Before, UnusableModel, describe_head, fold_head, head_after
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def sface(device: str = "auto") -> FaceModel:
     path = weights.find_weights(weights.SFACE)
     model = from_onnx(path, check=False, device=device)  # its hash is checked, and a test runs ONNX Runtime
     model.file = None  # a package's folder is not written to
-    return _described(model, "sface", weights.SFACE)
+    return _described(model, weights.SFACE)
 
 
 def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
@@ -221,7 +221,7 @@ def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
         model.card["sha256"] = weights.sha256(path)
         weights.compare(source, model.card["sha256"])
         model.file = path  # a package's folder, where casia lies, is not written to
-    return _described(model, "facenet" if training == "casia" else "facenet-vggface2", source)
+    return _described(model, source)
 
 
 def _fill_from_graph(network: InceptionResnetV1, constants: dict[str, torch.Tensor]) -> None:
@@ -238,14 +238,10 @@ def _fill_from_graph(network: InceptionResnetV1, constants: dict[str, torch.Tens
             module.bn = torch.nn.Identity()
     last = "InceptionResnetV1/Bottleneck"
     network.last_linear.weight = torch.nn.Parameter(constants[f"{last}/weights"].T.contiguous())
-    norm = {
-        "weight": "Const",
-        "bias": "beta",
-        "running_mean": "moving_mean",
-        "running_var": "moving_variance",
-    }
-    state = {name: constants[f"{last}/BatchNorm/{there}"] for name, there in norm.items()}
-    network.last_bn.load_state_dict(state | {"num_batches_tracked": torch.tensor(0)}, assign=True)
+    ours = ("weight", "bias", "running_mean", "running_var")
+    theirs = ("Const", "beta", "moving_mean", "moving_variance")
+    norm = {to: constants[f"{last}/BatchNorm/{name}"] for to, name in zip(ours, theirs, strict=True)}
+    network.last_bn.load_state_dict(norm, strict=False, assign=True)  # it also counts batches, in training
 
 
 def arcface(pack: str = "buffalo_l", root: str | Path = "~/.insightface", device: str = "auto") -> FaceModel:
@@ -273,9 +269,7 @@ def arcface(pack: str = "buffalo_l", root: str | Path = "~/.insightface", device
         raise ValueError(f"There is no pack {pack!r} here: choose from {', '.join(weights.ARCFACE)}.")
     model = from_onnx(weights.arcface_file(pack, root), device=device)
     weights.compare(weights.ARCFACE[pack], model.card["sha256"])
-    return _described(
-        model, {"buffalo_l": "arcface", "antelopev2": "arcface-r100"}[pack], weights.ARCFACE[pack]
-    )
+    return _described(model, weights.ARCFACE[pack])
 
 
 def from_onnx(
@@ -383,7 +377,7 @@ def from_module(
     ValueError
         No layer of that name.
     UnusableModel
-        The module fails on such images, or what follows the layer is not a chain of layers.
+        See `plqlite.split.head_after`.
 
     Examples
     --------
@@ -397,130 +391,14 @@ def from_module(
         raise ValueError(
             f"There is no layer {last_layer!r}; the linear ones are {', '.join(linear) or 'none'}."
         )
-    name = name or type(module).__name__
+    name, layer = name or type(module).__name__, layers[last_layer]
     card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
-    backbone = Before(module, layers[last_layer])
-    model = FaceModel(name, backbone, layers[last_layer], size, mean, std, align, None, card, channels)
+    backbone = Before(module, layer)
+    model = FaceModel(name, backbone, layer, size, mean, std, align, None, card, channels)
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
-    pixels = model.pixels(images.to(next(module.parameters())))
-    try:
-        after, embeddings = _called_after(module, layers[last_layer], pixels)
-        features = backbone(pixels)
-    except RuntimeError as error:
-        raise UnusableModel(f"{name} fails on images of shape (2, 3, {size}, {size}): {error}") from error
-    if not isinstance(embeddings, torch.Tensor) or embeddings.ndim != 2:
-        found = tuple(embeddings.shape) if isinstance(embeddings, torch.Tensor) else type(embeddings).__name__
-        raise UnusableModel(f"{name} returns {found} for 2 images: wrap it so that it returns (2, d) alone.")
-    try:
-        model.head = fold_head(torch.nn.Sequential(layers[last_layer], *after), features)
-        found = normalize(model.head(features.flatten(1)), dim=-1)
-        difference = (found - normalize(embeddings, dim=-1)).abs().max()
-    except RuntimeError:  # these layers do not even fit together
-        difference = torch.tensor(torch.inf)
-    model.eval().requires_grad_(False)  # the new head too
-    if not difference < 1e-4:  # also if it is not a number
-        raise UnusableModel(
-            f"What {name} does after {last_layer} is not a chain of layers: embeddings would be off by "
-            f"{difference:.1e}. Wrap it in a module that ends in such a chain."
-        )
+    model.head = head_after(module, layer, model.pixels(images.to(next(module.parameters()))))
     model.card["head"] = describe_head(model.head)
-    return model.to(_device(device))
-
-
-class Before(torch.nn.Module):
-    """What a module computes before one of its layers: the input of that layer."""
-
-    def __init__(self, module: torch.nn.Module, layer: torch.nn.Module) -> None:
-        super().__init__()
-        self.module, self.layer = module, layer
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run the module and catch what its layer is given: (B, 3, H, W) -> (B, …)."""
-        inputs = []
-        hook = self.layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-        try:
-            self.module(pixels)
-        finally:
-            hook.remove()
-        return inputs[-1]
-
-
-def _called_after(
-    module: torch.nn.Module, layer: torch.nn.Module, pixels: torch.Tensor
-) -> tuple[list[torch.nn.Module], torch.Tensor]:
-    """Run a module; return the layers that it calls after one of them, in order, and its output."""
-    called = []
-    layers = [each for each in module.modules() if each is layer or not list(each.children())]
-    hooks = [each.register_forward_hook(lambda each, *_: called.append(each)) for each in layers]
-    try:
-        output = module(pixels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if layer not in called:
-        raise UnusableModel("The module never calls its last layer: name the one that it calls last.")
-    last = max(i for i, each in enumerate(called) if each is layer)
-    return called[last + 1 :], output
-
-
-class Head(torch.nn.Module):
-    """A head that is not affine: layers that get their features in the shape that they expect."""
-
-    def __init__(self, layers: torch.nn.Module, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.layers, self.shape = layers, shape
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Compute embeddings, not normalised: (..., D) -> (..., d)."""
-        embeddings = self.layers(features.reshape(-1, *self.shape))
-        return embeddings.reshape(*features.shape[:-1], -1)
-
-
-def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linear | Head:
-    """Fold an affine head, such as a linear layer and BatchNorm, into one linear layer.
-
-    The bias is the head's value at 0, the weight its Jacobian there. Whether the head is affine is
-    not believed but measured, on random features; where it is not, the layers stay as they are.
-
-    Parameters
-    ----------
-    layers : in evaluation mode
-    features : an example, (B, …)
-
-    Examples
-    --------
-    >>> layers = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4)).eval()
-    >>> fold_head(layers, torch.rand(1, 8))
-    Linear(in_features=8, out_features=4, bias=True)
-    """
-    head = Head(layers, tuple(features.shape[1:]))
-    exact = copy.deepcopy(head).double()  # no rounding added
-    width = features[0].numel()
-    count = exact(torch.zeros(1, width, dtype=torch.float64)).shape[-1]
-    zeros = torch.zeros(count, width, dtype=torch.float64, requires_grad=True)
-    with torch.enable_grad():
-        values = exact(zeros)  # (d, d): row i for output i
-    (weight,) = torch.autograd.grad(values, zeros, torch.eye(count, dtype=torch.float64))  # (d, D)
-    linear = torch.nn.Linear(width, count, device="meta")
-    linear.weight, linear.bias = torch.nn.Parameter(weight), torch.nn.Parameter(values[0].detach())
-    random = torch.randn(4, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected, found = exact(random), linear(random)
-    affine = (found - expected).abs().max() < 1e-6 * expected.abs().max()
-    return (linear if affine else head).to(features.dtype)
-
-
-def describe_head(head: torch.nn.Module) -> str:
-    """Say of a head whether the closed form of SER-FIQ is there for it.
-
-    Examples
-    --------
-    >>> describe_head(torch.nn.Linear(8, 4))
-    'affine, 8 → 4'
-    """
-    if isinstance(head, torch.nn.Linear):
-        return f"affine, {head.in_features} → {head.out_features}"
-    return "not affine: no closed form"
+    return model.eval().requires_grad_(False).to(_device(device))
 
 
 def load_model(name: str, device: str = "auto") -> FaceModel:
@@ -554,12 +432,12 @@ BUILDERS = {
 }
 
 
-def _described(model: FaceModel, name: str, source: weights.Weights) -> FaceModel:
+def _described(model: FaceModel, source: weights.Weights) -> FaceModel:
     """Give a model whose weights are known its name, their facts and their scaling."""
-    model.name = name
+    model.name = source.name
     model.card |= {"licence": source.licence, "source": source.source}
     fitted = json.loads(files("plqlite").joinpath("calibration.json").read_text("utf-8"))
-    model.scaling = Scaling(**fitted[name]) if name in fitted else saved_scaling(model)
+    model.scaling = Scaling(**fitted[source.name]) if source.name in fitted else saved_scaling(model)
     return model
 
 

@@ -22,15 +22,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
+from plqlite.split import UnusableModel
+
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
 SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "Transpose"}  # what may come before a network
 SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze"}  # what computes with shapes
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
-
-
-class UnusableModel(ValueError):
-    """No face-recognition network, or none that can be split into features and head; with the reason."""
 
 
 class Graph(NamedTuple):

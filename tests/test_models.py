@@ -326,7 +326,7 @@ class Branches(nn.Module):
         (Odd(normalize), "fc", 20, UnusableModel, r"fails on images of shape \(2, 3, 20, 20\)"),
         (Odd(torch.tanh), "fc", 16, UnusableModel, "is not a chain of layers"),
         (Odd(nn.Softmax(0)), "after.0", 16, ValueError, "no layer 'after.0'"),
-        (Odd(Unused()), "after.unused", 16, UnusableModel, "never calls its last layer"),
+        (Odd(Unused()), "after.unused", 16, UnusableModel, "never calls that layer"),
         (Odd(Branches()), "fc", 16, UnusableModel, "is not a chain of layers"),
         (Odd(lambda z: (z, z)), "fc", 16, UnusableModel, r"returns tuple for 2 images: wrap it"),
     ],

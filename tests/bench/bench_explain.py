@@ -7,11 +7,14 @@ ratios to it are measured in one run, in turn, and compared by their medians.
 """
 
 import statistics
+import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from networks import iresnet
 from torch.nn.functional import normalize
 
 import plqlite
@@ -90,3 +93,34 @@ def test_ratios(model, capsys):
     assert ratios["explain, closed form"] < 1.10
     assert ratios["explain, 100 passes"] < 1.35
     assert faster["SER-FIQ, closed form"] > 50
+
+
+@pytest.fixture(scope="module")
+def resnet100():
+    """ArcFace's IResNet-100 with random weights: the largest network in common use."""
+    return plqlite.from_module(iresnet((3, 13, 30, 3)), last_layer="54", size=112, device="cpu")
+
+
+def peak(way, model, images):
+    """Most memory that the process holds during one call, in GiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # starts the count anew
+    WAYS[way](model, images)
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) / 2**20
+
+
+@pytest.mark.filterwarnings("ignore:.* is not calibrated")
+def test_resnet100(resnet100, capsys):
+    images = torch.rand(4, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 255
+    ways = ("explain, closed form", "explain, 100 passes")
+    ratios = {way: ratio(way, "limit", resnet100, images, rounds=9) for way in ways}
+    memory = {way: peak(way, resnet100, images) for way in ways} if sys.platform == "linux" else {}
+    with capsys.disabled():
+        limit = seconds("limit", resnet100, images) / 4
+        print(f"\nIResNet-100, batch 4, limit {limit * 1e3:.0f} ms an image")
+        for way in ways:
+            print(f"  {way:<22} {ratios[way]:.2f} × limit, {memory.get(way, float('nan')):.2f} GiB")
+    assert ratios["explain, closed form"] < 1.05
+    assert ratios["explain, 100 passes"] < 1.25
+    if memory:
+        assert memory["explain, 100 passes"] < 1.2 * memory["explain, closed form"]

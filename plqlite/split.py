@@ -1,0 +1,153 @@
+"""Where dropout acts: a torch network split into what comes before its last layer, and the head."""
+
+import copy
+
+import torch
+from torch.nn.functional import normalize
+
+
+class UnusableModel(ValueError):
+    """No face-recognition network, or none that can be split into features and head; with the reason."""
+
+
+class Before(torch.nn.Module):
+    """What a module computes before one of its layers: the input of that layer."""
+
+    def __init__(self, module: torch.nn.Module, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.module, self.layer = module, layer
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the module and catch what its layer is given: (B, 3, H, W) -> (B, …)."""
+        inputs = []
+        hook = self.layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        try:
+            self.module(pixels)
+        finally:
+            hook.remove()
+        return inputs[-1]
+
+
+class Head(torch.nn.Module):
+    """A head that is not affine: layers that get their features in the shape that they expect."""
+
+    def __init__(self, layers: torch.nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers, self.shape = layers, shape
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute embeddings, not normalised: (..., D) -> (..., d)."""
+        embeddings = self.layers(features.reshape(-1, *self.shape))
+        return embeddings.reshape(*features.shape[:-1], -1)
+
+
+@torch.no_grad()
+def head_after(
+    module: torch.nn.Module, layer: torch.nn.Module, pixels: torch.Tensor
+) -> "torch.nn.Linear | Head":
+    """Build the head of a module: its last linear layer, and the layers that it calls after that one.
+
+    A final L2 normalisation is left out: FaceModel normalises itself. That the head returns what the
+    module returns, up to its length, is measured.
+
+    Parameters
+    ----------
+    module : in evaluation mode
+    layer : one of its layers
+    pixels : two images, as the module takes them
+
+    Raises
+    ------
+    UnusableModel
+        The module fails, does not return embeddings, never calls the layer, or what follows the layer
+        is not a chain of layers.
+
+    Examples
+    --------
+    >>> head_after(network, network.fc, torch.rand(2, 3, 112, 112))
+    Linear(in_features=25088, out_features=512, bias=True)
+    """
+    name = type(module).__name__
+    try:
+        called, output = _calls(module, layer, pixels)
+    except RuntimeError as error:
+        raise UnusableModel(f"{name} fails on images of shape {tuple(pixels.shape)}: {error}") from error
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise UnusableModel(f"{name} returns {found} for 2 images: wrap it so that it returns (2, d) alone.")
+    if layer not in called:
+        raise UnusableModel(f"{name} never calls that layer: name the last linear one that it calls.")
+    last = max(i for i, each in enumerate(called) if each is layer)
+    features = Before(module, layer)(pixels)
+    try:
+        head = fold_head(torch.nn.Sequential(*called[last:]), features)
+        difference = (normalize(head(features.flatten(1))) - normalize(output)).abs().max()
+    except RuntimeError:  # these layers do not even fit together
+        difference = torch.tensor(torch.inf)
+    if not difference < 1e-4:  # also if it is not a number
+        raise UnusableModel(
+            f"What {name} does after that layer is not a chain of layers: embeddings would be off by "
+            f"{difference:.1e}. Wrap it in a module that ends in such a chain."
+        )
+    return head
+
+
+def _calls(
+    module: torch.nn.Module, layer: torch.nn.Module, pixels: torch.Tensor
+) -> tuple[list[torch.nn.Module], torch.Tensor]:
+    """Run a module; return its layers in the order in which they are called, and its output."""
+    called = []
+    layers = [each for each in module.modules() if each is layer or not list(each.children())]
+    hooks = [each.register_forward_hook(lambda each, *_: called.append(each)) for each in layers]
+    try:
+        return called, module(pixels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linear | Head:
+    """Fold an affine head, such as a linear layer and BatchNorm, into one linear layer.
+
+    The bias is the head's value at 0, the weight its Jacobian there. Whether the head is affine is
+    not believed but measured, on random features; where it is not, the layers stay as they are.
+
+    Parameters
+    ----------
+    layers : in evaluation mode
+    features : an example of what they take, (B, …)
+
+    Examples
+    --------
+    >>> layers = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4)).eval()
+    >>> fold_head(layers, torch.rand(1, 8))
+    Linear(in_features=8, out_features=4, bias=True)
+    """
+    head = Head(layers, tuple(features.shape[1:]))
+    exact = copy.deepcopy(head).double()  # no rounding added
+    width = features[0].numel()
+    count = exact(torch.zeros(1, width, dtype=torch.float64)).shape[-1]
+    zeros = torch.zeros(count, width, dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        values = exact(zeros)  # (d, d): row i for output i
+    (weight,) = torch.autograd.grad(values, zeros, torch.eye(count, dtype=torch.float64))  # (d, D)
+    linear = torch.nn.Linear(width, count, device="meta")
+    linear.weight, linear.bias = torch.nn.Parameter(weight), torch.nn.Parameter(values[0].detach())
+    random = torch.randn(4, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = exact(random), linear(random)
+    affine = (found - expected).abs().max() < 1e-6 * expected.abs().max()
+    return (linear if affine else head).to(features.dtype)
+
+
+def describe_head(head: torch.nn.Module) -> str:
+    """Say whether there is a closed form of SER-FIQ for a head.
+
+    Examples
+    --------
+    >>> describe_head(torch.nn.Linear(8, 4))
+    'affine, 8 → 4'
+    """
+    if isinstance(head, torch.nn.Linear):
+        return f"affine, {head.in_features} → {head.out_features}"
+    return "not affine: no closed form"
