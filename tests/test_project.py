@@ -80,6 +80,11 @@ def test_readme_table_lists_every_notebook():
         "Pixels lie in 0..1 (largest 1.00): the range is 0..255",
         "Dropout does not move the embedding of …",
         "Device 'cuda' is not available here",
+        "… is not calibrated: Q̂ is the raw Q",
+        "… is missing: download … and …",
+        "… was fitted for another model or input: left aside",
+        "… is not an ONNX file, or was cut off",
+        "The head cannot begin at …",
     ],
 )
 def test_troubleshooting_is_keyed_by_messages_of_the_code(message):

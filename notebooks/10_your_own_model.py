@@ -1,0 +1,403 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 10 · How do I use another network?
+#
+# | | |
+# |---|---|
+# | **Question** | The method takes *any* face-recognition network. How do I bring mine, and how would I notice that I brought it wrongly? |
+# | **Outcome** | You can take an ONNX file apart, split it where dropout acts, calibrate it and explain faces with it; wrap a PyTorch module of your own; and tell three common mistakes apart, one of which no map shows. |
+# | **Time** | 25 minutes to read; under 40 seconds to run on two CPU cores |
+# | **Paper** | [arXiv 2110.11001](https://arxiv.org/abs/2110.11001), §4.2: the networks of its experiments |
+#
+# You have read [01](01_ser_fiq.ipynb) to [03](03_saliency.ipynb). The paper used two networks, plqlite brings two others, and yours is a fifth.
+
+# %%
+import copy
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from IPython.display import display
+from PIL import Image
+from torch import nn
+from torch.nn.functional import normalize
+
+import plqlite
+from plqlite.faces import crop_box
+from plqlite.onnx_graph import fold_constants, read_onnx
+from plqlite.saliency import centre_and_background
+from plqlite.show import draw_map
+from plqlite.weights import SFACE, find_weights
+
+portraits = plqlite.sample_faces()  # nine people
+
+# %% [markdown]
+# ## What the method asks of a network
+#
+# Step 1 lets dropout act on *features* $f$ and repeats what comes after them, the *head*. Steps 2 and 3 want a gradient from the embedding back to the pixels. A network that ends in a fully connected layer, as face-recognition networks do, has all of it:
+#
+# $$\text{image } I \;\xrightarrow{\ \text{backbone}\ }\; f \in \mathbb R^D \;\xrightarrow{\ \text{head}\ }\; z \in \mathbb R^d,\qquad e = \frac{z}{\lVert z\rVert_2}$$
+#
+# The features are the input of the last fully connected layer; the head is that layer and what follows it, without the final L2 normalisation. So we need one thing only: the place to split. And around the network we need two more, which no file mentions and which go wrong more often: how the face was cropped, and how its pixels enter.
+#
+# ## A file taken apart
+#
+# Networks travel as ONNX files: a list of *nodes* (operations), each with names for what goes in and what comes out, and the weights. Here is the one that `plqlite.sface()` is made from. We copy it to a folder of our own, as if you had just downloaded it:
+
+# %%
+folder = tempfile.TemporaryDirectory()
+path = Path(folder.name, "my_network.onnx")
+shutil.copy(find_weights(SFACE), path)
+
+proto, sha256 = read_onnx(path)  # reads data, runs no code, and no file outside its folder
+(image,) = (each for each in proto.graph.input if each.name == "data")
+print("takes  ", image.name, [each.dim_value for each in image.type.tensor_type.shape.dim])
+print(
+    "returns",
+    proto.graph.output[0].name,
+    [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim],
+)
+print("nodes  ", dict(Counter(node.op_type for node in proto.graph.node).most_common()))
+
+# %% [markdown]
+# `DequantizeLinear` is what makes this file small: weights are stored as whole numbers of 8 bits and turned into real ones on the way. Such nodes depend on constants alone, so they can be computed once and forgotten. `Dropout` does nothing when a network is used; we put our own in its place. What remains are layers. The last of them:
+
+# %%
+opset = proto.opset_import[0].version
+nodes, constants = fold_constants(proto.graph, opset)  # what depends on the image, and all weights
+for node in nodes[-6:]:
+    weights = [constants[name].shape for name in node.input if name in constants]
+    print(f"{node.op_type:<20} {node.input[0]:>12} → {node.output[0]:<12} weights {weights}")
+
+# %% [markdown]
+# A `Gemm` is a fully connected layer, $y = W f + b$. Look for the last one, and you have the split:
+
+
+# %%
+def last_fully_connected(nodes, constants):
+    """Name of the last layer in which every output depends on every input, and of what goes into it."""
+    for node in reversed(nodes):
+        if node.op_type in ("Gemm", "MatMul") and node.input[1] in constants:
+            return node.output[0], node.input[0]
+    raise ValueError("This network has no fully connected layer.")
+
+
+layer, features = last_fully_connected(nodes, constants)
+print(f"head begins at {layer}, features are {features}")
+
+# %% [markdown]
+# How much goes through the network, from the image on the left to the embedding on the right:
+
+# %%
+inferred = onnx.shape_inference.infer_shapes(proto).graph
+shapes = {
+    v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+    for v in [*inferred.value_info, *inferred.output]
+}
+known = [node for node in nodes if node.output[0] in shapes and node.op_type != "Dropout"]
+values = [int(np.prod(shapes[node.output[0]])) for node in known]
+split = [node.output[0] for node in known].index(layer)
+
+figure, axis = plt.subplots(figsize=(6.6, 2.6), layout="constrained")
+axis.semilogy(range(split), values[:split], ".-", color="0.5", label="backbone")
+axis.semilogy(range(split, len(values)), values[split:], "s", color="C3", label="head")
+axis.axvline(split - 0.5, color="C3", lw=1)
+axis.text(split - 2, 8e3, f"features: {values[split - 1]}", ha="right")
+axis.text(split - 2, 120, f"embedding: {values[-1]}", ha="right")
+axis.set(xlabel="node", ylabel="values per image")
+axis.legend(loc="lower left")
+plt.show()
+
+# %% [markdown]
+# *The first layers describe the picture by more values than it has pixels, the later ones by fewer. The features are still a picture, of 7×7 points with 1024 values each; it is the head that makes one short list of numbers of it.*
+#
+# ## Rebuilt in one line
+#
+# `from_onnx` does all this for any file (and for those that end in a convolution, carry their own normalisation, want channels last, …), and rebuilds both parts as PyTorch modules, so that there are gradients. The model's *card* says what it did:
+
+# %%
+model = plqlite.from_onnx(path)
+for key, value in model.card.items():
+    print(f"{key:<8} {value[:64]}")
+
+assert model.card["split"] == layer
+
+# %% [markdown]
+# Is it still the same network? Let another program run the file as it is, ONNX Runtime, and compare embeddings, one image and nine. (`from_onnx` does so itself when it loads a file, and refuses one that comes out different.)
+
+
+# %%
+def onnx_runtime(path, images):
+    """Embeddings by ONNX Runtime: (B, 3, 112, 112), RGB 0..255 -> (B, 128)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options)
+    types = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(int64)": np.int64}
+    unused = {each.name: np.zeros(each.shape, types[each.type]) for each in session.get_inputs()}
+    rows = [session.run(None, unused | {"data": one.numpy()[None]})[0] for one in images]
+    return torch.tensor(np.concatenate(rows))
+
+
+faces = torch.cat([plqlite.load_face(photo, model) for photo in portraits.values()])  # (9, 3, 112, 112)
+expected = normalize(onnx_runtime(path, faces), dim=-1)
+for count in (1, 9):
+    difference = (model(faces[:count]) - expected[:count]).abs().max()
+    print(f"{count} images: embeddings agree to 5 decimals: {bool(difference < 1e-5)}")
+    assert difference < 1e-5
+
+assert torch.equal(model(faces), plqlite.sface()(faces))  # which is built in the same way
+
+# %% [markdown]
+# ## Two layers, one matrix
+#
+# The head of this file has two layers, a fully connected one and BatchNorm; yet `model.head` is a single `Linear`. In use, BatchNorm is affine, too, and affine after affine is affine:
+#
+# $$z = \gamma\,\frac{(W f + b) - \mu}{\sqrt{v + \varepsilon}} + \beta = A f + c,\qquad A = \mathrm{diag}\!\Big(\frac{\gamma}{\sqrt{v+\varepsilon}}\Big) W$$
+#
+# That matters for step 1: [01](01_ser_fiq.ipynb) found a closed form of $Q$ for an affine head, the limit of infinitely many passes for the price of one. But how would a program know that the head of some file is affine, whatever its layers are called? It does not believe names, it measures. An affine function is known from its value at 0 and its slope there; if that also predicts the values at random places, it is affine:
+
+
+# %%
+def affine(head, width):
+    """Slope (d, D) and offset (d,) of a head at 0, and whether they say what it does elsewhere."""
+    zero = torch.zeros(width)
+    slope = torch.autograd.functional.jacobian(head, zero)  # (d, D)
+    offset = head(zero)
+    elsewhere = torch.randn(5, width, generator=torch.Generator().manual_seed(0))
+    return slope, offset, torch.allclose(head(elsewhere), elsewhere @ slope.T + offset, atol=1e-3)
+
+
+slope, offset, is_affine = affine(model.head, 50176)
+_, _, with_relu = affine(nn.Sequential(model.head, nn.ReLU()), 50176)
+print(f"head affine: {is_affine}, head with a ReLU behind it: {with_relu}")
+assert is_affine and not with_relu
+
+gamma, beta, mean, variance = (torch.tensor(constants[name]) for name in nodes[-1].input[1:])
+scale = gamma / (variance + 2e-5).sqrt()
+weight = torch.tensor(constants[nodes[-2].input[1]])
+torch.testing.assert_close(slope, scale[:, None] * weight, atol=1e-5, rtol=1e-4)
+
+# %% [markdown]
+# The matrix found by measuring is the one of the formula. Where the head is *not* affine, plqlite keeps its layers, draws masks as the paper does, and refuses the closed form.
+#
+# ## Constants of its own
+#
+# $Q$ of the new model is there at once. $\hat Q$ and the level of $P$ need three constants that belong to one network and no other: $\alpha$ and $r$ of Eq. 2, and $\gamma$ of Eq. 6. A model without them says so:
+
+# %%
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    raw = plqlite.explain(model, faces[:1])
+print(caught[0].message)
+print("calibrated:", raw.calibrated)
+
+# %% [markdown]
+# `calibrate` fits them on faces by the rules of [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb), and saves them beside the file together with its hash. The next `from_onnx` finds them, and leaves them aside if the file, its input or its split has changed.
+#
+# Take a hundred photos or more of the kind that you want to judge. We have nine, and the constants of `plqlite.sface()`, fitted on 100 photos of LFW, to compare with:
+
+# %%
+model.scaling = plqlite.calibrate(model, faces)
+fitted, usual = model.scaling, plqlite.sface().scaling
+print(fitted.provenance)
+print(f"r {fitted.r:.2f} (from 100 photos: {usual.r:.2f})   γ {fitted.gamma:.0f} ({usual.gamma:.0f})")
+print("saved:", sorted(each.name for each in Path(folder.name).iterdir()))
+
+assert abs(fitted.r - usual.r) < 0.01 and abs(fitted.gamma - usual.gamma) < 0.2
+assert plqlite.from_onnx(path).scaling == fitted
+
+# %%
+quality = plqlite.ser_fiq(model, faces)
+line = torch.linspace(0.85, 0.93, 200)
+figure, axis = plt.subplots(figsize=(6.6, 2.6), layout="constrained")
+for scaling, label, colour in ((fitted, "nine sample faces", "C3"), (usual, "100 LFW photos", "C0")):
+    axis.plot(line, plqlite.scale_quality(line, scaling.alpha, scaling.r), colour, label=label)
+    axis.plot(quality, plqlite.scale_quality(quality, scaling.alpha, scaling.r), "o", color=colour)
+axis.set(xlabel="Q", ylabel="scaled quality Q̂", title="Eq. 2, fitted on")
+axis.legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# *One network, two sets of photos. The sample faces (six of them cut from one group photo) are of lower quality on average and differ more, so their curve lies further left and is flatter. $\gamma$ is nearly the same. What an "ordinary" photo is, is up to those that you calibrate on.*
+#
+# With constants, `show` and everything else works as before. The model is calibrated, and the map is the one of [00](00_quickstart.ipynb), but for those constants:
+
+# %%
+explanation = plqlite.explain(model, faces[:1])
+assert explanation.calibrated
+plqlite.show(faces[:1], explanation, ["from_onnx"])
+
+# %% [markdown]
+# ## A network of your own
+#
+# A network that you hold as a PyTorch module needs no file: name its last linear layer. Let us write a very small one. *Eigenfaces* (Turk and Pentland, 1991) were among the first: make the face grey and small, weight its middle more (the window), and describe it by $d$ numbers, its position along the directions in which faces differ most. Those directions come from a singular value decomposition of a few faces:
+
+
+# %%
+class Eigenfaces(nn.Module):
+    """Grey, 28×28, windowed, projected: (B, 3, 112, 112), −1..1 -> (B, 16)."""
+
+    def __init__(self, images, dimensions=16):
+        super().__init__()
+        place = torch.linspace(-1, 1, 28)
+        self.register_buffer("window", torch.exp(-(place[:, None] ** 2) - place**2))
+        self.pool = nn.AvgPool2d(4)
+        self.fc = nn.Linear(28 * 28, dimensions)
+        features = self.features(images)  # (N, 784)
+        directions = torch.linalg.svd(features - features.mean(0), full_matrices=False).Vh[:dimensions]
+        self.fc.weight = nn.Parameter(directions)
+        self.fc.bias = nn.Parameter(-directions @ features.mean(0))
+
+    def features(self, images):
+        return (self.pool(images.mean(1)) * self.window).flatten(1)  # (B, 784)
+
+    def forward(self, images):
+        return self.fc(self.features(images))
+
+
+mirrored = torch.cat([faces, faces.flip(3)])  # 18 faces
+eigenfaces = Eigenfaces((mirrored - 127.5) / 127.5)
+own = plqlite.from_module(eigenfaces, last_layer="fc", size=112, mean=127.5, std=127.5)
+print(own.card["source"], "·", own.card["head"], "·", own.card["input"])
+
+with torch.no_grad():
+    expected = normalize(eigenfaces((faces - 127.5) / 127.5), dim=-1)
+torch.testing.assert_close(own(faces), expected)  # the same embeddings as the module's
+
+own.scaling = plqlite.calibrate(own, faces)
+explanation = plqlite.explain(own, faces[:2])
+plqlite.show(faces[:2], explanation, ["astronaut", "Grace Hopper"])
+
+# %% [markdown]
+# Two things can be read off the maps. They are made of blocks of 4×4 pixels: this is as finely as this network can see. And the middle of the face does not stand out from the frame around it as it does for SFace; what does, the window makes. A map explains *the network that you bring*, not the face.
+
+# %%
+blocks = explanation.saliency.unfold(1, 4, 4).unfold(2, 4, 4)  # (2, 28, 28, 4, 4)
+assert ((blocks.amax((3, 4)) - blocks.amin((3, 4))) <= 1e-4 * blocks.amax((3, 4))).all()
+print("all pixels of a block share one saliency")
+
+ratios = {}
+for each in (plqlite.sface(), own):
+    centre, frame = centre_and_background(plqlite.explain(each, faces).saliency)  # (9,) each
+    ratios[each.name] = (centre / frame).median()
+    print(f"{each.name:<10} middle against frame: {ratios[each.name]:.0f} to 1")
+assert ratios["Eigenfaces"] < ratios["sface"]
+
+# %% [markdown]
+# ## When a map looks wrong
+#
+# Nothing stops you from feeding a network what it was not made for: numbers come out all the same. Three mistakes are common: the face is not **aligned** as in training, **red and blue** are exchanged, or the pixels have another **range**. Each is one attribute of a `FaceModel`, so we can make them on purpose:
+
+
+# %%
+def mistaken(model, **changes):
+    """A copy of a model with some of its input conventions changed."""
+    other = copy.copy(model)
+    for name, value in changes.items():
+        setattr(other, name, value)
+    return other
+
+
+def whole_photo(photo, face, size):
+    """No alignment at all: the photo's middle square."""
+    height, width = photo.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.array(Image.fromarray(photo[top : top + side, left : left + side]).resize((size, size)))
+
+
+sface = plqlite.sface()
+models = {
+    "right": sface,
+    "another crop": mistaken(sface, align=crop_box),
+    "whole photo": mistaken(sface, align=whole_photo),
+    "blue first": mistaken(sface, channels="BGR"),
+    "scaled twice": mistaken(sface, mean=127.5, std=127.5),
+}
+found = {}
+figure, axes = plt.subplots(2, 5, figsize=(9, 3.9), layout="constrained")
+for (name, each), (above, below) in zip(models.items(), axes.T):
+    crops = torch.cat([plqlite.load_face(photo, each) for photo in portraits.values()])
+    explained = plqlite.explain(each, crops)
+    alike = each(crops) @ each(crops).T  # (9, 9)
+    found[name] = explained.quality.mean(), alike[~torch.eye(9, dtype=bool)].mean(), each(crops)
+    above.imshow(each.pixels(crops)[0].permute(1, 2, 0).clamp(0, 255) / 255)  # as the network gets it
+    draw_map(below, explained.plq[0])
+    above.set_title(f"{name}\nQ = {explained.quality[0]:.2f}", fontsize=9)
+    above.set_axis_off()
+    below.set_axis_off()
+plt.show()
+
+# %% [markdown]
+# *Above what the network gets, below the map. A wrong crop or range is plain to see: $\hat Q$ is next to zero and the map red all over. Blue first is not: its map is hard to tell from the right one.*
+#
+# A map alone does not tell which mistake it is. A second number helps that needs nothing but photos of *different* people: how alike are their embeddings? For a network in its right mind they are near to orthogonal, $e_i^{\top} e_j \approx 0$.
+
+# %%
+print(f"{'':<14}{'mean Q':>8}{'different people alike':>24}{'same as the right embedding':>29}")
+for name, (mean_quality, alike, embeddings) in found.items():
+    agreement = (embeddings * found["right"][2]).sum(1).mean().round(decimals=1) + 0.0  # no minus zero
+    print(f"{name:<14}{mean_quality:>8.2f}{alike:>24.2f}{agreement:>29.1f}")
+
+assert found["right"][1] < 0.2 and found["scaled twice"][1] > 0.8
+assert all(
+    found[name][0] < found["right"][0] - 0.03 for name in ("another crop", "whole photo", "scaled twice")
+)
+assert abs(found["blue first"][0] - found["right"][0]) < 0.01
+
+# %% [markdown]
+# - **Scaled twice** makes all people the same person: −1..1 where the file expects 0..255 is a black picture.
+# - **Another crop** costs quality, though people are still told apart; with the **whole photo** both suffer.
+# - **Blue first** changes the embeddings a little and $Q$ hardly at all. Neither map nor quality shows it. The only remedy is a reference: an embedding computed by the authors' own code, to compare with (the last column).
+#
+# For a network that *was* trained on BGR say so, `from_onnx(path, channels="BGR")`; the faces stay RGB for everybody else.
+#
+# | what you see | what to check |
+# |---|---|
+# | red all over, $Q$ far below that of other photos | alignment (`align=`), then range (`mean=`, `std=`) |
+# | different people alike | range, above all scaling that is in the graph already |
+# | nothing | channel order: compare one embedding with one of the authors' |
+#
+# ## ArcFace
+#
+# The paper's main results are on ArcFace. InsightFace publishes such networks for non-commercial research only, so plqlite does not bring them: `plqlite.arcface()` lets the `insightface` package download `buffalo_l` (ResNet-50, 289 MB) into its own folder, `plqlite.arcface("antelopev2")` ResNet-100. The next cell runs if the file is there.
+
+# %%
+# NBVAL_IGNORE_OUTPUT: what it prints depends on whether you have the file
+if Path("~/.insightface/models/buffalo_l/w600k_r50.onnx").expanduser().exists():
+    arcface = plqlite.arcface()
+    aligned = torch.cat([plqlite.load_face(photo, arcface) for photo in portraits.values()])
+    arcface.scaling = arcface.scaling or plqlite.calibrate(arcface, aligned)
+    display(plqlite.show(aligned[:2], plqlite.explain(arcface, aligned[:2]), ["astronaut", "Grace Hopper"]))
+else:
+    print("ArcFace is not here. With it, this cell would show its maps of the two portraits.")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. **Split elsewhere.** Rebuild the file with `split="bn1"`, the BatchNorm before the features, and with `split="conv_14_relu"`. Is the head still affine? Does $Q$ change? What does that mean for its constants?
+# 2. **Another network, the same mistakes.** Make the three mistakes with FaceNet. Which of them does it forgive, and why is that no good news?
+# 3. **Take a module apart.** `plqlite.facenet().backbone.module` is facenet-pytorch's network as a whole. Wrap it with `from_module` and show that you get `plqlite.facenet()`.
+# 4. **A head that is not affine.** Put a `Tanh` behind the last layer of `Eigenfaces`. What do `from_module`, `ser_fiq` and `ser_fiq_closed_form` say?
+# 5. **How sure are nine faces?** Calibrate nine times, each time without one of the faces. How far do $r$, $\gamma$ and $\alpha$ move? Which of the three needs the most photos?
+#
+# Solutions: [solutions/10_your_own_model.ipynb](solutions/10_your_own_model.ipynb) · Back to [00 · What does my photo's map look like?](00_quickstart.ipynb)
