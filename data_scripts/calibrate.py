@@ -63,14 +63,19 @@ def write(table: Path, rows: list[dict[str, str]]) -> None:
     write_aside(table, lambda file: file.write(text.getvalue().encode()))
 
 
+def label(model: plqlite.FaceModel) -> str:
+    """Name a model in the table; two files of one name are two models."""
+    return f"{model.name} {model.card['sha256'][:8]}" if model.file else model.name
+
+
 def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path) -> None:
     """Append a row for every photo that has none yet."""
     known = {(row["model"], row["image"]) for row in read(table)}
     with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
-            if (model.name, image) not in known:
-                writer.writerow({"model": model.name, "image": image} | measure(model, photo))
+            if (label(model), image) not in known:
+                writer.writerow({"model": label(model), "image": image} | measure(model, photo))
                 file.flush()
 
 
@@ -97,7 +102,7 @@ def main() -> None:
     for name in arguments.model:
         model = load_model(name)
         measure_all(model, images, table)
-        rows = [row for row in read(table) if row["model"] == model.name and row["image"] in images]
+        rows = [row for row in read(table) if row["model"] == label(model) and row["image"] in images]
         used = [row for row in rows if not row["skipped"]]
         skipped += len(rows) - len(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
@@ -106,8 +111,8 @@ def main() -> None:
         except ValueError as error:
             parser.exit(1, f"{model.name}: {error}\n")
         calibration.save_scaling(model, scaling)
-        result[model.name] = asdict(scaling)
-        print(model.name, result[model.name])
+        result[label(model)] = asdict(scaling)
+        print(label(model), result[label(model)])
     write_aside(arguments.out, lambda file: file.write((json.dumps(result, indent=2) + "\n").encode()))
     print(f"{skipped} of {len(images) * len(result)} measurements skipped; see {table}")
 

@@ -77,8 +77,9 @@ def write_aside(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is no regular file: give the name of a file to write.")
     aside = path.with_name(path.name + ".part")
+    aside.unlink(missing_ok=True)  # left by a failure, or a link to somewhere else
     try:
-        with aside.open("wb") as file:
+        with aside.open("xb") as file:
             write(file)
         os.replace(aside, path)
     finally:

@@ -1,9 +1,11 @@
 """Face-recognition networks behind one interface: features(images), then head(features)."""
 
+import contextlib
 import copy
 import json
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -73,12 +75,14 @@ class FaceModel(torch.nn.Module):
         super().__init__()
         if channels not in ("RGB", "BGR"):
             raise ValueError(f"channels={channels!r}: choose RGB or BGR.")
-        self.name, self.size, self.mean, self.std, self.channels = name, size, mean, std, channels
+        self.name, self.size, self.channels = name, size, channels
+        self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
         self.align, self.scaling, self.file = align, scaling, file
         self.backbone, self.head = backbone, head
-        scaled = f"{channels} (x − {mean})/{std}" if (mean, std) != (0, 1) else f"{channels} 0..255"
-        crop = getattr(align, "__name__", str(align))
-        self.card = {"input": f"{size}×{size} {scaled}, {crop}"} | card
+        plain = (self.mean, self.std) == (0, 1)
+        values = f"{channels} 0..255" if plain else f"{channels} (x − {self.mean})/{self.std}"
+        crop = getattr(align, "__name__", "unnamed")
+        self.card = {"input": f"{size}×{size} {values}, {crop}"} | card
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "FaceModel":
@@ -106,6 +110,18 @@ class FaceModel(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute L2-normalised embeddings: images (B, 3, size, size), RGB 0..255 -> (B, d)."""
         return normalize(self.head(self.features(images)), dim=-1)
+
+
+def _per_channel(name: str, value: float | Sequence[float]) -> float | tuple[float, ...]:
+    """Return one number, or three; refuse what could only be a mistake."""
+    values = np.asarray(value, dtype=float)
+    if (
+        values.shape not in ((), (3,))
+        or not np.isfinite(values).all()
+        or (name == "std" and (values <= 0).any())
+    ):
+        raise ValueError(f"{name}={value!r}: give one number, or three, one for each channel (std above 0).")
+    return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
 def check_images(images: torch.Tensor, model: FaceModel) -> None:
@@ -221,6 +237,7 @@ def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
         model.card["sha256"] = weights.sha256(path)
         weights.compare(source, model.card["sha256"])
         model.file = path  # a package's folder, where casia lies, is not written to
+        model.scaling = saved_scaling(model)
     return _described(model, source)
 
 
@@ -274,12 +291,13 @@ def arcface(pack: str = "buffalo_l", root: str | Path = "~/.insightface", device
 
 def from_onnx(
     path: str | Path,
-    mean: float | Sequence[float] = 127.5,
-    std: float | Sequence[float] = 127.5,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     channels: str = "RGB",
     align: Callable = faces.align_arcface,
     size: int | None = None,
     split: str | None = None,
+    output: str | None = None,
     check: bool = True,
     device: str = "auto",
 ) -> FaceModel:
@@ -291,13 +309,14 @@ def from_onnx(
     Parameters
     ----------
     path : the file; weights that it keeps elsewhere must lie in its folder
-    mean, std : the network's input is (image − mean)/std, RGB 0..255; left aside where the graph itself
-        begins with such a scaling
+    mean, std : the network's input is (image − mean)/std, RGB 0..255; 127.5 each if not stated, as for
+        ArcFace, and left aside where the graph itself scales pixels of 0..255
     channels : "BGR" for a network that takes blue first
     align : how the network was trained to see faces, see `plqlite.faces`
     size : of the image in pixels, where the file leaves it open
     split : name of the node where the head begins, instead of the one found
-    check : compare with ONNX Runtime, one image and three
+    output : name of the embedding, where the file returns more
+    check : compare with ONNX Runtime, one image and three, and see that a gradient reaches the pixels
     device : "auto" takes cuda, then mps, then cpu
 
     Raises
@@ -315,37 +334,95 @@ def from_onnx(
     """
     path = Path(path)
     proto, digest = onnx_graph.read_onnx(path)
-    graph = onnx_graph.recogniser(proto, size)
-    layer, features = onnx_graph.find_split(graph, split)
-    backbone = onnx_graph.to_torch(graph, graph.image, (3, graph.size, graph.size), features).eval()
-    example = backbone(torch.from_numpy(np.zeros((1, 3, graph.size, graph.size), graph.dtype)))  # (1, …)
-    head = onnx_graph.to_torch(graph, features, tuple(example.shape[1:]), graph.embedding).eval()
-    head = fold_head(head, example)
-    if onnx_graph.scales_its_input(graph):
-        mean, std = 0.0, 1.0
+    with _explained(path.name):
+        graph = onnx_graph.recogniser(proto, size, output)
+        layer, features = onnx_graph.find_split(graph, split)
+        backbone, head = _parts(graph, features)
+        mean, std = _input_scaling(graph, mean, std)
     card = {"licence": "unknown, ask its source", "source": path.name, "sha256": digest, "split": layer}
     card["head"] = describe_head(head)
     model = FaceModel(path.stem, backbone, head, graph.size, mean, std, align, None, card, channels, path)
     if check:
-        _check_against_onnx_runtime(model, proto, graph)
+        with _explained(path.name):
+            _check_against_onnx_runtime(model, proto, graph, output)
+            _check_gradient(model)
     model.scaling = saved_scaling(model)
     return model.to(_device(device))
 
 
-def _check_against_onnx_runtime(model: FaceModel, proto: onnx.ModelProto, graph: onnx_graph.Graph) -> None:
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Name the file in whatever goes wrong: a stranger's file can be wrong in any way."""
+    try:
+        yield
+    except UnusableModel as error:
+        raise UnusableModel(f"{name}: {error}") from error
+    except Exception as error:
+        raise UnusableModel(f"{name} cannot be used ({type(error).__name__}: {error}).") from error
+
+
+def _parts(graph: onnx_graph.Graph, features: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Rebuild backbone and head in torch."""
+    backbone = onnx_graph.to_torch(graph, graph.image, (3, graph.size, graph.size), features).eval()
+    with torch.no_grad():
+        example = backbone(torch.from_numpy(np.zeros((1, 3, graph.size, graph.size), graph.dtype)))  # (1, …)
+    head = onnx_graph.to_torch(graph, features, tuple(example.shape[1:]), graph.embedding).eval()
+    return backbone, fold_head(head, example)
+
+
+def _input_scaling(
+    graph: onnx_graph.Graph, mean: float | Sequence[float] | None, std: float | Sequence[float] | None
+) -> tuple:
+    """Choose mean and std: none where the graph scales, else those stated, else ArcFace's."""
+    stated, inside = (mean is not None or std is not None), onnx_graph.scales_its_input(graph)
+    if inside:
+        if stated:
+            warnings.warn("The graph scales its input itself: mean and std are left aside.", stacklevel=3)
+        return 0.0, 1.0
+    if inside is None and not stated:
+        raise UnusableModel(
+            "The graph begins with arithmetic, but not with any for pixels of 0..255: state what must come "
+            "before it, as in mean=0, std=255 for pixels of 0..1."
+        )
+    return 127.5 if mean is None else mean, 127.5 if std is None else std
+
+
+def _probes(model: FaceModel) -> torch.Tensor:
+    """Three images that differ much: noise, a slope and a flat one."""
+    noise = torch.rand(3, model.size, model.size, generator=torch.Generator().manual_seed(0)) * 255
+    slope = torch.linspace(0, 255, model.size).expand(3, model.size, model.size)
+    images = torch.stack([noise, slope, torch.full_like(noise, 200.0)])
+    return images.to(next(model.parameters()))
+
+
+@torch.no_grad()
+def _check_against_onnx_runtime(
+    model: FaceModel, proto: onnx.ModelProto, graph: onnx_graph.Graph, output: str | None
+) -> None:
     """Refuse a model that does not return what ONNX Runtime returns, for one image and for three."""
-    images = torch.rand(3, 3, model.size, model.size, generator=torch.Generator().manual_seed(0)) * 255
-    images = images.to(next(model.parameters()))
-    expected = onnx_graph.onnx_runtime(proto, graph, model.pixels(images).numpy())
+    images = _probes(model)
+    expected = torch.from_numpy(onnx_graph.onnx_runtime(proto, graph, model.pixels(images).numpy(), output))
+    expected = normalize(expected, dim=-1)
+    spread = (expected - expected.mean(0)).abs().max()
+    if not spread > 1e-4:  # also if it is not a number
+        raise UnusableModel("noise, a slope and a flat image get one and the same embedding.")
     for count in (1, 3):
-        with torch.no_grad():
-            found = model(images[:count])
-        difference = (found - normalize(torch.from_numpy(expected[:count]), dim=-1)).abs().max()
-        if not difference < 1e-4:  # also if it is not a number
+        difference = (model(images[:count]) - expected[:count]).abs().max()
+        if not difference < min(1e-4, 0.01 * spread):
             raise UnusableModel(
-                f"{model.card['source']}: embeddings of {count} images differ from ONNX Runtime's by "
-                f"{difference:.1e}, so the conversion cannot be trusted; check=False loads it all the same."
+                f"embeddings of {count} images differ from ONNX Runtime's by {difference:.1e}, so the "
+                "conversion cannot be trusted; check=False loads it all the same."
             )
+
+
+def _check_gradient(model: FaceModel) -> None:
+    """Refuse a model whose embedding has no gradient: its maps would be empty."""
+    images = _probes(model)[:1].requires_grad_()
+    with torch.enable_grad():
+        embedding = model(images)
+        gradient = torch.autograd.grad(embedding.sum(), images)[0] if embedding.requires_grad else None
+    if gradient is None or not gradient.abs().max() > 0:
+        raise UnusableModel("no gradient comes back to the pixels (rounding, no_grad or detach inside?).")
 
 
 def from_module(
@@ -369,7 +446,8 @@ def from_module(
     module : takes images (B, 3, size, size)
     last_layer : name of its last linear layer, as in `module.named_modules()`
     size : height and width of an image in pixels
-    mean, std, channels, align, device : see `from_onnx`
+    mean, std : the module's input is (image − mean)/std, RGB 0..255
+    channels, align, device : see `from_onnx`
     name : how to call the model; default: the module's class
 
     Raises
@@ -384,21 +462,26 @@ def from_module(
     >>> model = plqlite.from_module(network, last_layer="fc", size=112)
     >>> model.scaling = plqlite.calibrate(model, images)
     """
-    module = copy.deepcopy(module).cpu().eval()
-    layers = dict(module.named_modules())
-    if last_layer not in layers:
-        linear = [name for name, layer in layers.items() if isinstance(layer, torch.nn.Linear)]
+    linear = [each for each, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)]
+    if last_layer not in dict(module.named_modules()):
         raise ValueError(
             f"There is no layer {last_layer!r}; the linear ones are {', '.join(linear) or 'none'}."
         )
-    name, layer = name or type(module).__name__, layers[last_layer]
-    card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
-    backbone = Before(module, layer)
-    model = FaceModel(name, backbone, layer, size, mean, std, align, None, card, channels)
-    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
-    model.head = head_after(module, layer, model.pixels(images.to(next(module.parameters()))))
+    name = name or type(module).__name__
+    with _explained(name):
+        module = copy.deepcopy(module).cpu().eval()
+        layer = module.get_submodule(last_layer)
+        if next(module.parameters()).dtype not in (torch.float32, torch.float64):
+            raise UnusableModel(
+                "half precision is too coarse for the distances of Eq. 1: give it as .float()."
+            )
+        backbone = Before(module, layer)
+        card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
+        model = FaceModel(name, backbone, layer, size, mean, std, align, None, card, channels)
+        model.head = head_after(module, layer, model.pixels(_probes(model)))
+        _check_gradient(model.eval().requires_grad_(False))
     model.card["head"] = describe_head(model.head)
-    return model.eval().requires_grad_(False).to(_device(device))
+    return model.to(_device(device))
 
 
 def load_model(name: str, device: str = "auto") -> FaceModel:
@@ -433,17 +516,22 @@ BUILDERS = {
 
 
 def _described(model: FaceModel, source: weights.Weights) -> FaceModel:
-    """Give a model whose weights are known its name, their facts and their scaling."""
+    """Give a model whose weights are known its name, their facts and, if it is bundled, its scaling."""
     model.name = source.name
     model.card |= {"licence": source.licence, "source": source.source}
     fitted = json.loads(files("plqlite").joinpath("calibration.json").read_text("utf-8"))
-    model.scaling = Scaling(**fitted[source.name]) if source.name in fitted else saved_scaling(model)
+    if source.name in fitted:
+        model.scaling = Scaling(**fitted[source.name])
     return model
 
 
 def scaling_file(model: FaceModel) -> Path | None:
-    """Return where a model's own scaling is kept: beside its weights, if they are a file."""
-    return model.file and model.file.with_suffix(".scaling.json")
+    """Return where a model's own scaling is kept: beside its weights, if they are a file.
+
+    None, too, for a crop without a name, such as a lambda: another one could not be told from it.
+    """
+    named = model.card["input"].rpartition(", ")[2] not in ("<lambda>", "unnamed")
+    return model.file.with_suffix(".scaling.json") if model.file and named else None
 
 
 def saved_scaling(model: FaceModel) -> Scaling | None:
@@ -460,7 +548,9 @@ def saved_scaling(model: FaceModel) -> Scaling | None:
     try:
         saved = json.loads(path.read_text("utf-8"))
         scaling, fitted_for = Scaling(**saved["scaling"]), saved["model"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
+            raise ValueError("a constant is not a finite number")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and calibrate again.") from error
     if fitted_for != identity(model):
         warnings.warn(f"{path.name} was fitted for another model or input: left aside.", stacklevel=3)

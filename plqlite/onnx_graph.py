@@ -1,8 +1,8 @@
 """ONNX files of face-recognition networks: read as data, split where dropout acts, rebuilt in torch.
 
-A file may come from a stranger. Nothing in it is run as code: constants are evaluated by ONNX's
-own reference implementation, names are replaced before torch writes a function from them, and no
-file outside the model's folder is read.
+A file may come from a stranger. Of its operations only those between image and embedding are looked
+at, constants are computed for a few harmless ones alone, names are replaced before torch writes a
+function from them, and no file outside the model's folder is read.
 """
 
 import copy
@@ -26,9 +26,28 @@ from plqlite.split import UnusableModel
 
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
-SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "Transpose"}  # what may come before a network
+ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}  # what may scale pixels
+PASSES_ON = {
+    "Transpose",
+    "Cast",
+    "Gather",
+    "GatherND",
+    "Reshape",
+    "Slice",
+    "Clip",
+    "Pad",
+}  # what may stand beside that
 SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze"}  # what computes with shapes
+FOLDED = ARITHMETIC | SHAPE | {"Constant", "DequantizeLinear", "Flatten", "Identity", "Neg", "Pow"}
+FOLDED |= {
+    "ConstantOfShape",
+    "Reciprocal",
+    "Reshape",
+    "Sqrt",
+    "Transpose",
+}  # none opens files, searches or makes things large
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
+LARGEST = {"size": 1024, "batch": 256, "embedding": 4096}  # beyond: no recogniser, or a trap
 
 
 class Graph(NamedTuple):
@@ -73,7 +92,7 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
     digest = hashlib.sha256(content)
     try:
         proto = onnx.load_model_from_string(content)
-        elsewhere = [tensor for tensor in proto.graph.initializer if uses_external_data(tensor)]
+        elsewhere = [tensor for tensor in _tensors(proto.graph) if uses_external_data(tensor)]
         load_external_data_for_model(proto, str(path.parent))
     except DecodeError as error:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: get it again.") from error
@@ -88,16 +107,25 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
     return proto, digest.hexdigest()
 
 
-def recogniser(proto: onnx.ModelProto, size: int | None = None) -> Graph:
+def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Return the weights of a graph, those in the attributes of its nodes, too."""
+    attributes = (
+        attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")
+    )
+    return [*graph.initializer, *attributes]
+
+
+def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | None = None) -> Graph:
     """Reduce an ONNX model to the graph from one face image to one embedding.
 
-    Constants are folded, Dropout and the final L2 normalisation are left out, other opsets are
-    converted to one that onnx2torch knows.
+    Constants are folded, Dropout and the final L2 normalisation are left out, and the opset is
+    converted where onnx2torch may not know it.
 
     Parameters
     ----------
     proto : see `read_onnx`
     size : of the image in pixels, where the file leaves it open
+    output : name of the embedding, where the file returns more
 
     Raises
     ------
@@ -112,17 +140,24 @@ def recogniser(proto: onnx.ModelProto, size: int | None = None) -> Graph:
     ('input.1', '683', 112)
     """
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 1)
-    nodes, constants = fold_constants(proto.graph, opset)
-    nodes, outputs = _without_identities(nodes, [each.name for each in proto.graph.output])
+    returned = {each.name: _dimensions(each) for each in proto.graph.output}
+    if len(returned) != 1 and output not in returned:
+        raise UnusableModel(
+            f"A recogniser returns one embedding, this model (a detector?) returns {_list(returned)}: if one "
+            'of them is the embedding name it, as in output="…".'
+        )
+    output = output or next(iter(returned))
+    nodes, constants = fold_constants(_needed_part(proto.graph, output), opset)
+    nodes, embedding = _without_identities(nodes, output)
     image, *facts = _image(proto.graph, nodes, constants, size)
-    graph = Graph(nodes, constants, image, outputs[0], opset, *facts)
+    graph = Graph(nodes, constants, image, embedding, opset, *facts)
     _free_batch(graph)
-    shapes = _shapes(graph, outputs)
-    _check_embedding(graph, outputs, shapes)
+    if opset < TORCH_OPSETS[-1]:
+        graph = _at_opset(graph, TORCH_OPSETS[-1])  # where shapes, too, are inferred better
+    shapes = _shapes(graph)
+    _check_embedding(graph, shapes)
     graph = _without_normalisation(graph, shapes)
-    if opset not in TORCH_OPSETS:
-        graph = _at_opset(graph, min(max(opset, TORCH_OPSETS[0]), TORCH_OPSETS[-1]))
-    return graph
+    return graph if opset in TORCH_OPSETS else _at_opset(graph, TORCH_OPSETS[-1])
 
 
 def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
@@ -142,18 +177,32 @@ def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodePr
     nodes = []
     for node in graph.node:
         known = all(name in constants for name in node.input if name)
-        plain = not node.domain and not any(attribute.HasField("g") for attribute in node.attribute)
-        if known and plain and not node.op_type.startswith("Random"):
-            constants.update(zip(node.output, _evaluate([node], constants, opset), strict=True))
+        large = known and node.op_type == "ConstantOfShape" and np.prod(constants[node.input[0]]) > 1e6
+        if known and node.op_type in FOLDED and node.domain in ("", "ai.onnx") and not large:
+            edition = max(opset, 19) if node.op_type == "DequantizeLinear" else opset  # int8 needs 19
+            constants.update(zip(node.output, _evaluate([node], constants, edition), strict=True))
         else:
             nodes.append(copy.deepcopy(node))  # the file's own nodes stay as they are, to be compared with
     return nodes, constants
 
 
-def scales_its_input(graph: Graph) -> bool:
+def _needed_part(graph: onnx.GraphProto, output: str) -> onnx.GraphProto:
+    """Return a graph with those nodes alone that an output depends on."""
+    part = onnx.GraphProto(initializer=graph.initializer, node=_path(list(graph.node), None, output))
+    inside = [node.op_type for node in part.node if any(each.HasField("g") for each in node.attribute)]
+    if inside:
+        raise UnusableModel(f"The model uses {inside[0]}, a graph within its graph: it cannot be converted.")
+    return part
+
+
+def scales_its_input(graph: Graph) -> bool | None:
     """Tell whether a graph itself brings pixels of 0..255 into the small range that networks work in.
 
     Black and white are sent through the arithmetic before the first layer with weights.
+
+    Returns
+    -------
+    True or False; None if there is arithmetic, but none that is made for pixels of 0..255.
 
     Examples
     --------
@@ -162,17 +211,26 @@ def scales_its_input(graph: Graph) -> bool:
     """
     first, value = [], graph.image
     while True:
-        users = [node for node in graph.nodes if value in node.input]
-        others = {name for node in users for name in node.input} - {value} - graph.constants.keys()
-        if len(users) != 1 or users[0].op_type not in SCALING or others:
+        users = [node for node in graph.nodes if value in node.input and node.op_type != "Shape"]
+        if len(users) != 1 or not _may_scale(users[0], value, graph.constants):
             break
         first.append(users[0])
         value = users[0].output[0]
+    if not {node.op_type for node in first} & (ARITHMETIC | {"Conv"}):
+        return False
     black = np.zeros(_image_shape(graph, 1), graph.dtype)
-    pixels = np.concatenate([black, black + 255])
-    if first:
-        (pixels, *_) = _evaluate(first, graph.constants | {graph.image: pixels}, graph.opset)
-    return bool(np.abs(pixels).max() < 16)  # 127.5 and 1/128 give 1; raw pixels reach 255
+    pixels = {graph.image: np.concatenate([black, black + 255])}
+    (scaled, *_) = _evaluate(first, graph.constants | pixels, graph.opset)
+    return True if np.abs(scaled).max() < 5 else None  # (255 − 104)/57 is 2.6; raw pixels reach 255
+
+
+def _may_scale(node: onnx.NodeProto, value: str, constants: dict[str, np.ndarray]) -> bool:
+    """Tell whether a node may belong to the scaling of pixels: it treats every pixel alike."""
+    if {name for name in node.input if name} - {value} - constants.keys():
+        return False
+    if node.op_type == "Conv":  # three channels to three, pixel by pixel
+        return constants[node.input[1]].shape in ((3, 3, 1, 1), (3, 1, 1, 1))
+    return node.op_type in ARITHMETIC | PASSES_ON
 
 
 def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
@@ -204,7 +262,7 @@ def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
     times = Counter(node.name for node in nodes)
     names = {node.name if node.name and times[node.name] == 1 else node.output[0]: node for node in nodes}
     if split is None:
-        shapes = _shapes(graph, [graph.embedding])
+        shapes = _shapes(graph)
         full = [name for name, node in names.items() if _fully_connected(node, graph.constants, shapes)]
     else:
         full = [name for name, node in names.items() if split in (name, *node.output)]
@@ -243,42 +301,49 @@ def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torc
     --------
     >>> backbone = to_torch(graph, graph.image, (3, 112, 112), features)
     """
+    if start == end:
+        return torch.nn.Identity()
     nodes = copy.deepcopy(_path(graph.nodes, start, end))
     if start == graph.image and graph.channels_last:
-        start = "images"
+        start = f"{graph.image}, channels first"
         nodes.insert(0, helper.make_node("Transpose", [start], [graph.image], perm=[0, 2, 3, 1]))
-    for i, node in enumerate(nodes):  # torch.fx writes names into a function: none of a stranger's
-        node.name = f"n{i}"
+    for i, node in enumerate(nodes):
+        node.name = f"n{i}"  # torch.fx writes names into a function: none of a stranger's
+        while node.input and not node.input[-1]:
+            del node.input[-1]  # an input that is left out at the end need not be named
     inputs = [_describe(start, graph.dtype, ("batch", *shape))]
     try:
         return onnx2torch.convert(_model(nodes, graph.constants, inputs, [end], graph.opset))
     except (NotImplementedError, KeyError, RuntimeError, ValueError) as error:
-        raise UnusableModel(f"onnx2torch cannot convert the network: {error}") from error
+        raise UnusableModel(
+            f"onnx2torch cannot convert the network ({error}): exporting it with opset_version=17 may help."
+        ) from error
 
 
-def onnx_runtime(proto: onnx.ModelProto, graph: Graph, pixels: np.ndarray) -> np.ndarray:
+def onnx_runtime(
+    proto: onnx.ModelProto, graph: Graph, pixels: np.ndarray, output: str | None = None
+) -> np.ndarray:
     """Run the file as it is in ONNX Runtime: scaled images (B, 3, size, size) -> output (B, d).
 
     What ONNX Runtime has not implemented, such as convolutions in double precision, is run by ONNX's
     own reference implementation, which is slow.
-
-    Raises
-    ------
-    UnusableModel
-        The file cannot be run.
 
     Examples
     --------
     >>> onnx_runtime(proto, graph, np.zeros((2, 3, 112, 112), np.float32)).shape
     (2, 512)
     """
-    proto = copy.deepcopy(proto)
+    proto, output = copy.deepcopy(proto), output or proto.graph.output[0].name
     images = [each for each in proto.graph.input if each.name == graph.image]
-    del proto.graph.input[:]  # old files list weights as inputs, some of which nothing uses
-    proto.graph.input.extend(images)
+    nodes = _path(list(proto.graph.node), None, output)
+    del proto.graph.input[:], proto.graph.node[:], proto.graph.output[:]
+    proto.graph.input.extend(images)  # old files list weights as inputs, some of which nothing uses
+    proto.graph.node.extend(nodes)
+    proto.graph.output.add(name=output)
     proto.ir_version = max(proto.ir_version, 4)  # from which on weights need not be inputs
     if graph.channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
+    # one image after the other, repeated, where the file is made for a fixed batch
     batches = [np.repeat(one[None], graph.batch, axis=0) for one in pixels] if graph.batch else [pixels]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -288,8 +353,6 @@ def onnx_runtime(proto: onnx.ModelProto, graph: Graph, pixels: np.ndarray) -> np
         )
     except ort.NotImplemented:
         session = onnx.reference.ReferenceEvaluator(proto)
-    except (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.RuntimeException) as error:
-        raise UnusableModel(f"ONNX Runtime cannot run the file: {error}") from error
     outputs = [session.run(None, {graph.image: batch})[0] for batch in batches]
     if graph.batch:  # each run held one image, repeated
         outputs = [output[:1] for output in outputs]
@@ -320,9 +383,7 @@ def _path(nodes: list[onnx.NodeProto], start: str | None, end: str) -> list[onnx
     return path[::-1]
 
 
-def _without_identities(
-    nodes: list[onnx.NodeProto], outputs: list[str]
-) -> tuple[list[onnx.NodeProto], list[str]]:
+def _without_identities(nodes: list[onnx.NodeProto], output: str) -> tuple[list[onnx.NodeProto], str]:
     """Take out Dropout and Identity, which do nothing when a network is used."""
     same, kept = {}, []
     for node in nodes:
@@ -332,14 +393,14 @@ def _without_identities(
         else:
             node.input[:] = inputs
             kept.append(node)
-    return kept, [same.get(name, name) for name in outputs]
+    return kept, same.get(output, output)
 
 
 def _image(graph: onnx.GraphProto, nodes: list, constants: dict, size: int | None) -> tuple:
     """Return name, batch, size, channel order and type of a graph's one image."""
     used = {name for node in nodes for name in node.input} - constants.keys()
     kinds = {each.name: each.type.tensor_type for each in graph.input if each.name in used}
-    shapes = {name: [each.dim_value for each in kind.shape.dim] for name, kind in kinds.items()}
+    shapes = {each.name: _dimensions(each) for each in graph.input if each.name in used}
     if len(shapes) != 1 or len(*shapes.values()) != 4:
         raise UnusableModel(f"A recogniser takes one image (B, 3, H, W), this model takes {_list(shapes)}.")
     ((name, (batch, *rest)),) = shapes.items()
@@ -355,6 +416,8 @@ def _image(graph: onnx.GraphProto, nodes: list, constants: dict, size: int | Non
         raise UnusableModel("The file leaves the size of the image open: state it, as in size=112.")
     if size and height and size != height:
         raise UnusableModel(f"size={size}, but the file takes images of {height}×{width} pixels.")
+    if not (0 < (height or size) <= LARGEST["size"] and 0 <= batch <= LARGEST["batch"]):
+        raise UnusableModel(f"No recogniser takes images like {_list(shapes)}, size={size}.")
     return name, batch, height or size, channels_last, dtype
 
 
@@ -370,22 +433,21 @@ def _free_batch(graph: Graph) -> None:
             graph.constants[node.input[1]] = shape
 
 
-def _check_embedding(graph: Graph, outputs: list[str], shapes: dict[str, list[int]]) -> None:
-    """Refuse a model that returns something else than one embedding."""
-    found = _list({name: shapes.get(name, []) for name in outputs})
-    if len(outputs) != 1:
-        raise UnusableModel(f"A recogniser returns one embedding, this model (a detector?) returns {found}.")
-    last = next((node.op_type for node in graph.nodes if outputs[0] in node.output), "a constant")
+def _check_embedding(graph: Graph, shapes: dict[str, list[int]]) -> None:
+    """Refuse a model that returns something else than an embedding."""
+    last = next((node.op_type for node in graph.nodes if graph.embedding in node.output), "a constant")
     if last in CLASSES:
         raise UnusableModel(f"A recogniser returns an embedding, this model (a classifier?) ends in {last}.")
-    shape = shapes.get(outputs[0], [])
-    if len(shape) < 2 or any(each != 1 for each in shape[2:]):
+    shape = shapes.get(graph.embedding, [])
+    flat = len(shape) >= 2 and all(each == 1 for each in shape[2:])
+    if shape and not (flat and shape[1] <= LARGEST["embedding"]):
+        found = _list({graph.embedding: shape})
         raise UnusableModel(f"A recogniser returns an embedding (B, d), this model returns {found}.")
 
 
 def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
     """Leave out a final L2 normalisation, recognised by what it does: FaceModel normalises itself."""
-    (last,) = (node for node in graph.nodes if graph.embedding in node.output)
+    last = next(node for node in graph.nodes if graph.embedding in node.output)
     if last.op_type not in ("LpNormalization", "Div", "Mul"):
         return graph
     for name in last.input:
@@ -405,35 +467,34 @@ def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
 
 def _at_opset(graph: Graph, opset: int) -> Graph:
     """Convert a graph to another opset."""
-    model = _light_model(graph, [graph.embedding])
     try:
-        converted = onnx.version_converter.convert_version(model, opset).graph
-    except RuntimeError as error:
-        raise UnusableModel(f"Opset {graph.opset} cannot be converted to {opset}: {error}") from error
+        converted = onnx.version_converter.convert_version(_light_model(graph), opset).graph
+    except RuntimeError:  # not every step of every operation has been written: try it as it is
+        return graph
     nodes, constants = fold_constants(converted, opset)
     return graph._replace(nodes=nodes, constants=graph.constants | constants, opset=opset)
 
 
-def _shapes(graph: Graph, outputs: list[str]) -> dict[str, list[int]]:
+def _shapes(graph: Graph) -> dict[str, list[int]]:
     """Infer the shapes of what a graph computes; 0 stands for an open dimension."""
-    model = onnx.shape_inference.infer_shapes(_light_model(graph, outputs))
+    model = onnx.shape_inference.infer_shapes(_light_model(graph), data_prop=True)
     values = [*model.graph.value_info, *model.graph.output]
-    return {each.name: [d.dim_value for d in each.type.tensor_type.shape.dim] for each in values}
+    return {each.name: _dimensions(each) for each in values}
 
 
-def _light_model(graph: Graph, outputs: list[str]) -> onnx.ModelProto:
+def _light_model(graph: Graph) -> onnx.ModelProto:
     """Build a model that takes its weights as inputs: as good as the whole, but quickly copied."""
     inputs = [_describe(graph.image, graph.dtype, _image_shape(graph, graph.batch or "batch"))]
     heavy = {name: value for name, value in graph.constants.items() if value.size >= 1000}
     inputs += [_describe(name, value.dtype, value.shape) for name, value in heavy.items()]
     light = {name: value for name, value in graph.constants.items() if name not in heavy}
-    return _model(graph.nodes, light, inputs, outputs, graph.opset)
+    return _model(graph.nodes, light, inputs, [graph.embedding], graph.opset)
 
 
 def _model(nodes: list, constants: dict, inputs: list, outputs: list[str], opset: int) -> onnx.ModelProto:
     """Build an ONNX model from its parts; constants that no node uses are left out."""
     weights = [
-        numpy_helper.from_array(np.ascontiguousarray(constants[name]), name)
+        numpy_helper.from_array(np.asarray(constants[name], order="C"), name)
         for name in sorted(_needed(nodes) & constants.keys())
     ]
     described = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs]
@@ -463,6 +524,11 @@ def _image_shape(graph: Graph, batch: int | str) -> tuple:
     """Return the shape of a batch as the file wants it."""
     size = (graph.size, graph.size)
     return (batch, *size, 3) if graph.channels_last else (batch, 3, *size)
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[int]:
+    """Return the shape that a file states; 0 stands for an open dimension."""
+    return [each.dim_value for each in value.type.tensor_type.shape.dim]
 
 
 def _list(shapes: dict[str, list[int]]) -> str:

@@ -20,11 +20,15 @@ class Before(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the module and catch what its layer is given: (B, 3, H, W) -> (B, …)."""
         inputs = []
-        hook = self.layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        hook = self.layer.register_forward_pre_hook(
+            lambda _, arguments, named: inputs.append([*arguments, *named.values()][0]), with_kwargs=True
+        )
         try:
             self.module(pixels)
         finally:
             hook.remove()
+        if not inputs:
+            raise UnusableModel("it never calls that layer: name the last linear one that it calls.")
         return inputs[-1]
 
 
@@ -54,7 +58,7 @@ def head_after(
     ----------
     module : in evaluation mode
     layer : one of its layers
-    pixels : two images, as the module takes them
+    pixels : (B, 3, H, W), a few images that differ, as the module takes them
 
     Raises
     ------
@@ -67,18 +71,17 @@ def head_after(
     >>> head_after(network, network.fc, torch.rand(2, 3, 112, 112))
     Linear(in_features=25088, out_features=512, bias=True)
     """
-    name = type(module).__name__
     try:
-        called, output = _calls(module, layer, pixels)
-    except RuntimeError as error:
-        raise UnusableModel(f"{name} fails on images of shape {tuple(pixels.shape)}: {error}") from error
+        called, output = _calls(module, layer, pixels.clone())  # it may scale them in place
+        features = Before(module, layer)(pixels.clone())
+    except Exception as error:  # whatever a stranger's module raises, the reason is passed on
+        if isinstance(error, UnusableModel):
+            raise
+        raise UnusableModel(f"it fails on images of shape {tuple(pixels.shape)}: {error}") from error
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise UnusableModel(f"{name} returns {found} for 2 images: wrap it so that it returns (2, d) alone.")
-    if layer not in called:
-        raise UnusableModel(f"{name} never calls that layer: name the last linear one that it calls.")
+        raise UnusableModel(f"it returns {found}: wrap it so that it returns embeddings (B, d) alone.")
     last = max(i for i, each in enumerate(called) if each is layer)
-    features = Before(module, layer)(pixels)
     try:
         head = fold_head(torch.nn.Sequential(*called[last:]), features)
         difference = (normalize(head(features.flatten(1))) - normalize(output)).abs().max()
@@ -86,7 +89,7 @@ def head_after(
         difference = torch.tensor(torch.inf)
     if not difference < 1e-4:  # also if it is not a number
         raise UnusableModel(
-            f"What {name} does after that layer is not a chain of layers: embeddings would be off by "
+            f"what it does after that layer is not a chain of layers: embeddings would be off by "
             f"{difference:.1e}. Wrap it in a module that ends in such a chain."
         )
     return head
@@ -127,6 +130,8 @@ def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linea
     exact = copy.deepcopy(head).double()  # no rounding added
     width = features[0].numel()
     count = exact(torch.zeros(1, width, dtype=torch.float64)).shape[-1]
+    if count > 4096:
+        raise UnusableModel(f"An embedding has a few hundred numbers, this one has {count}: a classifier?")
     zeros = torch.zeros(count, width, dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
         values = exact(zeros)  # (d, d): row i for output i
@@ -135,9 +140,10 @@ def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linea
     linear.weight, linear.bias = torch.nn.Parameter(weight), torch.nn.Parameter(values[0].detach())
     random = torch.randn(4, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     random *= torch.tensor([[1.0], [10.0], [100.0], [1000.0]])  # a bend may be far out
+    places = torch.cat([random, features.flatten(1).double()])
     with torch.no_grad():
-        expected, found = exact(random), linear(random)  # (4, d) each
-    affine = (found - expected).abs().amax(1) < 1e-6 * expected.abs().amax(1)
+        expected, found = exact(places), linear(places)  # (4 + B, d) each
+    affine = (found - expected).abs().amax(1) <= 1e-6 * expected.abs().amax(1)
     return (linear if affine.all() else head).to(features.dtype)
 
 

@@ -6,12 +6,14 @@ import runpy
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 from networks import export, iresnet
 from PIL import Image
 
 import plqlite
 from plqlite import calibration
+from plqlite.weights import SFACE, find_weights
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "calibrate.py"
 
@@ -88,3 +90,20 @@ def test_an_untrained_network_cannot_be_calibrated(tmp_path, folder, monkeypatch
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert end.value.code == 1
     assert "untrained: Cannot fit gamma: the faces' centre is no more salient" in capsys.readouterr().err
+
+
+def test_two_files_of_one_name_are_two_models(tmp_path, folder, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    sface = find_weights(SFACE).read_bytes()
+    (tmp_path / "a" / "model.onnx").write_bytes(sface)
+    proto = onnx.load_from_string(sface)
+    proto.producer_name = "somebody else"
+    onnx.save(proto, tmp_path / "b" / "model.onnx")
+    for each in ("a", "b"):
+        arguments = ["--model", str(tmp_path / each / "model.onnx"), "--out", str(tmp_path / "c.json")]
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    models = {row["model"] for row in csv.DictReader((tmp_path / "c.csv").open(encoding="utf-8"))}
+    assert len(models) == 2
+    assert all(name.startswith("model ") for name in models)

@@ -1,4 +1,5 @@
 import csv
+import re
 import runpy
 from importlib.resources import files
 from pathlib import Path
@@ -323,12 +324,12 @@ class Branches(nn.Module):
     ("module", "last_layer", "size", "error", "message"),
     [
         (Odd(normalize), "classifier", 16, ValueError, "no layer 'classifier'; the linear ones are fc"),
-        (Odd(normalize), "fc", 20, UnusableModel, r"fails on images of shape \(2, 3, 20, 20\)"),
-        (Odd(torch.tanh), "fc", 16, UnusableModel, "is not a chain of layers"),
+        (Odd(normalize), "fc", 20, UnusableModel, r"Odd: it fails on images of shape \(3, 3, 20, 20\)"),
+        (Odd(torch.tanh), "fc", 16, UnusableModel, "Odd: what it does after that layer is not a chain"),
         (Odd(nn.Softmax(0)), "after.0", 16, ValueError, "no layer 'after.0'"),
         (Odd(Unused()), "after.unused", 16, UnusableModel, "never calls that layer"),
-        (Odd(Branches()), "fc", 16, UnusableModel, "is not a chain of layers"),
-        (Odd(lambda z: (z, z)), "fc", 16, UnusableModel, r"returns tuple for 2 images: wrap it"),
+        (Odd(Branches()), "fc", 16, UnusableModel, "Odd: what it does after that layer is not a chain"),
+        (Odd(lambda z: (z, z)), "fc", 16, UnusableModel, r"Odd: it returns tuple: wrap it"),
     ],
 )
 def test_other_modules_are_refused(module, last_layer, size, error, message):
@@ -366,6 +367,49 @@ def test_scaling_is_kept_beside_the_model_and_for_it_alone(tmp_path):
     path.with_suffix(".scaling.json").write_text('{"scaling": ', "utf-8")
     with pytest.raises(ValueError, match=r"r\.scaling\.json is damaged .* calibrate again"):
         plqlite.from_onnx(path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e400", '"8"', "null"])
+def test_damaged_constants_are_refused(tmp_path, value):
+    path = export(small(), tmp_path / "r.onnx")
+    plqlite.calibrate(plqlite.from_onnx(path), random_images(6))
+    saved = path.with_suffix(".scaling.json")
+    saved.write_text(re.sub(r'("gamma": )[-\d.]+', rf"\g<1>{value}", saved.read_text("utf-8")), "utf-8")
+    with pytest.raises(ValueError, match="is damaged"):
+        plqlite.from_onnx(path)
+
+
+def test_nothing_is_kept_for_a_crop_without_a_name(tmp_path):
+    """One lambda could not be told from the next."""
+    path = export(small(), tmp_path / "r.onnx")
+    plqlite.calibrate(plqlite.from_onnx(path, align=lambda photo, face, size: photo), random_images(6))
+    assert [each.name for each in tmp_path.iterdir()] == ["r.onnx"]
+
+
+@pytest.mark.parametrize(
+    "facts", [{"mean": [1.0, 2.0]}, {"std": 0}, {"std": [1, -1, 1]}, {"mean": float("nan")}]
+)
+def test_bad_input_scaling_is_refused(facts):
+    with pytest.raises(ValueError, match="give one number, or three"):
+        plqlite.from_module(small(), "8", 16, **facts)
+
+
+def test_modules_that_change_or_coarsen_their_input():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = small()
+
+        def forward(self, x):
+            return self.network(x.sub_(127.5).div_(127.5))
+
+    model = plqlite.from_module(InPlace(), "network.8", 16, mean=0, std=1)
+    images = random_images(3)
+    torch.testing.assert_close(
+        model(images), plqlite.from_module(small(), "8", 16)(images), atol=1e-5, rtol=0
+    )
+    with pytest.raises(UnusableModel, match=r"half precision .* \.float\(\)"):
+        plqlite.from_module(small().half(), "8", 16)
 
 
 def test_calibration_finds_the_constants_that_are_given(model, faces):

@@ -1,5 +1,7 @@
 """Any face-recognition network as an ONNX file: what is understood, and what is refused."""
 
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -21,7 +23,7 @@ class Wrapped(nn.Module):
 
     def __init__(self, before, network, after):
         super().__init__()
-        self.before, self.network, self.after, self.call = before, network, after, None
+        self.before, self.network, self.after = before, network, after
 
     def forward(self, images):
         return self.after(self.network(self.before(images)))
@@ -167,6 +169,56 @@ def test_division_that_is_no_normalisation_stays(tmp_path):
     check(export(network, tmp_path / "r.onnx"), network, affine=False)
 
 
+class Transformer(nn.Module):
+    """A vision transformer as small as can be, with ArcFace's head."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.places = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.randn(1, 16, 16) * 0.1)
+        self.norm, self.attention = nn.LayerNorm(16), nn.Linear(16, 48)
+        self.head = nn.Sequential(nn.Linear(256, 16, bias=False), nn.BatchNorm1d(16), nn.Linear(16, 8, False))
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.places  # (B, 16, 16)
+        q, k, v = self.attention(self.norm(tokens)).chunk(3, dim=-1)
+        tokens = tokens + (q @ k.transpose(1, 2) / 4).softmax(-1) @ v
+        return self.head(tokens.reshape(tokens.size(0), -1))
+
+
+@pytest.mark.parametrize("opset", [14, 17])
+def test_transformer(tmp_path, opset):
+    torch.manual_seed(0)
+    network = with_statistics(Transformer())
+    model = check(export(network, tmp_path / "r.onnx", opset=opset), network)
+    assert model.card["head"] == "affine, 16 → 8"
+
+
+def test_one_output_of_several(tmp_path):
+    class WithNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = small()
+
+        def forward(self, images):
+            z = self.network(images)
+            return z / z.norm(dim=1, keepdim=True), z.norm(dim=1, keepdim=True)
+
+    network = WithNorm()
+    path = export(network, tmp_path / "r.onnx")
+    name, length = (each.name for each in onnx.load(path).graph.output)
+    with pytest.raises(UnusableModel, match=rf"returns {name} \(.*, {length} .* output="):
+        plqlite.from_onnx(path)
+    check(path, network.network, output=name)
+
+
+def test_bend_far_out_is_noticed(tmp_path):
+    """Random features of the usual size would never reach the bend of this ReLU."""
+    network = head_of(nn.Flatten(), nn.Linear(294, 8), nn.ReLU(), nn.BatchNorm1d(8))
+    network[4].bias.data.fill_(15.0)
+    network[0].weight.data.mul_(30)
+    check(export(network, tmp_path / "r.onnx"), network, affine=False)
+
+
 @pytest.mark.parametrize("split", [None, "the first"])
 def test_head_that_is_not_affine(tmp_path, split):
     network = head_of(nn.Flatten(), nn.Linear(294, 16), nn.PReLU(), nn.Linear(16, 8), nn.BatchNorm1d(8))
@@ -183,11 +235,13 @@ def test_head_that_is_not_affine(tmp_path, split):
             plqlite.explain(model, random_images(2), passes=None)
 
 
-def test_images_with_channels_last(tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's advice on its exporters
+@pytest.mark.parametrize("name", ["x", "images"])
+def test_images_with_channels_last(tmp_path, name):
     network = Wrapped(lambda x: x.permute(0, 3, 1, 2), small(), same).eval()
     path = tmp_path / "r.onnx"
-    images = torch.zeros(2, 16, 16, 3)
-    torch.onnx.export(network, (images,), path, dynamo=False, dynamic_axes={"x": {0: "b"}}, input_names=["x"])
+    facts = {"dynamic_axes": {name: {0: "b"}}, "input_names": [name]}
+    torch.onnx.export(network, (torch.zeros(2, 16, 16, 3),), path, dynamo=False, **facts)
     check(path, network.network)
 
 
@@ -198,6 +252,13 @@ def test_double_precision(tmp_path):
     plqlite.explain(model, random_images(2).double(), passes=10)
 
 
+def pointwise():
+    layer = nn.Conv2d(3, 3, 1)
+    layer.weight.data, layer.bias.data = torch.eye(3).reshape(3, 3, 1, 1) / 128, torch.full((3,), -1.0)
+    return layer
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize(
     ("before", "inside"),
     [
@@ -205,19 +266,30 @@ def test_double_precision(tmp_path):
         (lambda x: (x - 127.5) * 0.0078125, True),
         (lambda x: x / 255, True),
         (lambda x: (x - torch.tensor([123.7, 116.3, 103.5])[:, None, None]) / 58, True),
-        (lambda x: (x - 0.5) / 0.5, False),  # made for pixels of 0..1
-        (nn.Conv2d(3, 3, 1), False),
+        (lambda x: (x[:, [2, 1, 0]] - 127.5) / 128, True),
+        (lambda x: (x.flip(1) - 127.5) / 128, True),
+        (lambda x: (x.double().float() - 127.5) / 128, True),
+        (pointwise(), True),
+        (lambda x: (x - 0.5) / 0.5, None),  # made for pixels of 0..1
+        (lambda x: x - 127.5, None),
+        (lambda x: 0.05 * x, None),
     ],
 )
-def test_scaling_inside_the_graph_is_found(tmp_path, before, inside):
+def test_scaling_inside_the_graph_is_found(tmp_path, before, inside, dynamo):
     network = Wrapped(before, small(), same).eval()
-    path = export(network, tmp_path / "r.onnx")
-    model = plqlite.from_onnx(path, mean=100.0, std=50.0)
+    path = export(network, tmp_path / "r.onnx", dynamo=dynamo)
+    if inside is None:
+        with pytest.raises(UnusableModel, match="state what must come before it"):
+            plqlite.from_onnx(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = plqlite.from_onnx(path, mean=100.0, std=50.0)
+    assert any("left aside" in str(each.message) for each in caught) is bool(inside)
     images = random_images(3)
     with torch.no_grad():
         expected = normalize(network(images if inside else (images - 100) / 50), dim=-1)
     torch.testing.assert_close(model(images), expected, atol=2e-6, rtol=0)
-    assert ("(x − 100.0)/50.0" in model.card["input"]) is not inside
+    assert ("(x − 100.0)/50.0" in model.card["input"]) is not bool(inside)
 
 
 def test_blue_first_and_one_mean_a_channel(tmp_path):
@@ -254,7 +326,12 @@ def test_sface_is_what_from_onnx_makes_of_its_file(tmp_path):
 
 
 def write(
-    path, nodes, inputs=(("x", TensorProto.FLOAT, ["b", 3, 16, 16]),), outputs=(("y", ["b", 8]),), weights=()
+    path,
+    nodes,
+    inputs=(("x", TensorProto.FLOAT, ["b", 3, 16, 16]),),
+    outputs=(("y", ["b", 8]),),
+    weights=(),
+    opset=13,
 ):
     """Write a graph by hand."""
     graph = helper.make_graph(
@@ -264,7 +341,8 @@ def write(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs],
         [numpy_helper.from_array(value, name) for name, value in weights],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, path)
     return path
 
 
@@ -312,6 +390,95 @@ def test_no_file_outside_the_folder_is_read(tmp_path, monkeypatch, location, as_
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(UnusableModel, match="must lie beside it"):
         plqlite.from_onnx(path)
+
+
+TRAPS = {
+    "opens files": [
+        helper.make_node("Constant", [], ["s"], value_string=b"%!PS"),
+        helper.make_node("Cast", ["s"], ["t"], to=TensorProto.STRING),
+        helper.make_node("ImageDecoder", ["t"], ["z"]),
+    ],
+    "searches for ever": [
+        helper.make_node("Constant", [], ["s"], value_strings=[b"a" * 40 + b"b"]),
+        helper.make_node("RegexFullMatch", ["s"], ["z"], pattern="(a+)+$"),
+    ],
+    "fills the memory": [
+        helper.make_node("Constant", [], ["s"], value_ints=[2**40]),
+        helper.make_node("ConstantOfShape", ["s"], ["z"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("name", TRAPS)
+def test_traps_are_not_evaluated(tmp_path, monkeypatch, name, used):
+    """Only harmless constants are folded, and only those that the embedding depends on."""
+    seen = []
+    evaluate = onnx_graph._evaluate
+    monkeypatch.setattr(
+        onnx_graph,
+        "_evaluate",
+        lambda nodes, *rest: [seen.append(nodes[0].op_type), evaluate(nodes, *rest)][1],
+    )
+    nodes = [*TRAPS[name], *LINEAR]
+    if used:
+        nodes[-1] = helper.make_node("MatMul", ["f", "w"], ["y0"])
+        nodes += [helper.make_node("Where", ["z", "y0", "y0"], ["y"])]
+    path = write(tmp_path / "r.onnx", nodes, weights=WEIGHT, opset=20)
+    if used:
+        with pytest.raises(UnusableModel):
+            plqlite.from_onnx(path)
+    else:
+        plqlite.from_onnx(path, check=False)
+    assert not {"ImageDecoder", "RegexFullMatch", "ConstantOfShape"} & set(seen)
+
+
+def test_graphs_within_the_graph_are_refused(tmp_path):
+    body = helper.make_graph([], "body", [], [])
+    nodes = [
+        helper.make_node("Loop", ["x"], ["q"], body=body),
+        helper.make_node("Flatten", ["q"], ["f"]),
+        LINEAR[1],
+    ]
+    with pytest.raises(UnusableModel, match="uses Loop, a graph within its graph"):
+        plqlite.from_onnx(write(tmp_path / "r.onnx", nodes, weights=WEIGHT))
+
+
+@pytest.mark.parametrize("shape", [["b", 3, 40000, 40000], [3000000, 3, 16, 16], [-1, 3, 16, 16]])
+def test_images_of_absurd_size_are_refused(tmp_path, shape):
+    path = write(tmp_path / "r.onnx", LINEAR, [("x", TensorProto.FLOAT, shape)], weights=WEIGHT)
+    with pytest.raises(UnusableModel, match="No recogniser takes images like"):
+        plqlite.from_onnx(path)
+
+
+def test_without_a_gradient_there_is_no_map(tmp_path):
+    network = Wrapped(lambda x: x.round(), small(), same)
+    with pytest.raises(UnusableModel, match="no gradient comes back to the pixels"):
+        plqlite.from_onnx(export(network, tmp_path / "r.onnx"))
+
+
+def test_a_constant_embedding_is_refused(tmp_path):
+    network = small()
+    network[8].weight.data.zero_()
+    with pytest.raises(UnusableModel, match="get one and the same embedding"):
+        plqlite.from_onnx(export(network, tmp_path / "r.onnx"))
+
+
+def test_weights_of_a_constant_node_in_another_file_are_hashed(tmp_path):
+    path = write(tmp_path / "r.onnx", LINEAR, weights=[("w", np.eye(768, 8, dtype=np.float32))])
+    proto = onnx.load(path)
+    proto.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=proto.graph.initializer[0]))
+    tensor = proto.graph.node[0].attribute[0].t
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    del proto.graph.initializer[:]
+    path.write_bytes(proto.SerializeToString())
+    hashes = set()
+    for factor in (1, 2):
+        (tmp_path / "w.bin").write_bytes((factor * np.eye(768, 8, dtype=np.float32)).tobytes())
+        hashes.add(plqlite.from_onnx(path).card["sha256"])
+    assert len(hashes) == 2
 
 
 def test_names_in_a_file_are_not_run_as_code(tmp_path):
@@ -364,7 +531,7 @@ def test_names_in_a_file_are_not_run_as_code(tmp_path):
             {"outputs": [("y", ["b", 3])]},
             "no fully connected layer; its last nodes are p, y",
         ),
-        ([*LINEAR[:1], helper.make_node("Frobnicate", ["f"], ["y"])], {}, "returns y"),
+        ([*LINEAR[:1], helper.make_node("Frobnicate", ["f"], ["y"])], {}, "no fully connected layer"),
     ],
 )
 def test_other_networks_are_refused(tmp_path, nodes, facts, message):
