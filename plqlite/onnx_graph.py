@@ -26,26 +26,13 @@ from plqlite.split import UnusableModel
 
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
-ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}  # what may scale pixels
-PASSES_ON = {
-    "Transpose",
-    "Cast",
-    "Gather",
-    "GatherND",
-    "Reshape",
-    "Slice",
-    "Clip",
-    "Pad",
-}  # what may stand beside that
-SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze"}  # what computes with shapes
-FOLDED = ARITHMETIC | SHAPE | {"Constant", "DequantizeLinear", "Flatten", "Identity", "Neg", "Pow"}
-FOLDED |= {
-    "ConstantOfShape",
-    "Reciprocal",
-    "Reshape",
-    "Sqrt",
-    "Transpose",
-}  # none opens files, searches or makes things large
+# What may stand before the first layer with weights: arithmetic on pixels, and what moves them about.
+ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
+MOVES = {"Transpose", "Cast", "Gather", "GatherND", "Reshape", "Slice", "Clip", "Pad"}
+# What is evaluated if its inputs are constants. None of these opens files, searches or makes things large.
+SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze", "ConstantOfShape"}
+FOLDED = {"Constant", "DequantizeLinear", "Identity", "Neg", "Pow", "Reciprocal", "Sqrt"}
+FOLDED |= {"Flatten", "Reshape", "Transpose"} | ARITHMETIC | SHAPE
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
 LARGEST = {"size": 1024, "batch": 256, "embedding": 4096}  # beyond: no recogniser, or a trap
 
@@ -147,7 +134,10 @@ def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | No
             'of them is the embedding name it, as in output="…".'
         )
     output = output or next(iter(returned))
-    nodes, constants = fold_constants(_needed_part(proto.graph, output), opset)
+    nodes, constants = fold_constants(proto.graph, opset, output)
+    within = [node.op_type for node in nodes if any(each.HasField("g") for each in node.attribute)]
+    if within:
+        raise UnusableModel(f"The model uses {within[0]}, a graph within its graph: it cannot be converted.")
     nodes, embedding = _without_identities(nodes, output)
     image, *facts = _image(proto.graph, nodes, constants, size)
     graph = Graph(nodes, constants, image, embedding, opset, *facts)
@@ -160,8 +150,16 @@ def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | No
     return graph if opset in TORCH_OPSETS else _at_opset(graph, TORCH_OPSETS[-1])
 
 
-def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+def fold_constants(
+    graph: onnx.GraphProto, opset: int, output: str | None = None
+) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
     """Evaluate the nodes of an ONNX graph that depend on constants alone, such as DequantizeLinear.
+
+    Parameters
+    ----------
+    graph : nodes in topological order
+    opset : edition of ONNX's operations
+    output : nodes that this one does not depend on are left out
 
     Returns
     -------
@@ -175,7 +173,7 @@ def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodePr
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = []
-    for node in graph.node:
+    for node in graph.node if output is None else _path(list(graph.node), None, output):
         known = all(name in constants for name in node.input if name)
         large = known and node.op_type == "ConstantOfShape" and np.prod(constants[node.input[0]]) > 1e6
         if known and node.op_type in FOLDED and node.domain in ("", "ai.onnx") and not large:
@@ -184,15 +182,6 @@ def fold_constants(graph: onnx.GraphProto, opset: int) -> tuple[list[onnx.NodePr
         else:
             nodes.append(copy.deepcopy(node))  # the file's own nodes stay as they are, to be compared with
     return nodes, constants
-
-
-def _needed_part(graph: onnx.GraphProto, output: str) -> onnx.GraphProto:
-    """Return a graph with those nodes alone that an output depends on."""
-    part = onnx.GraphProto(initializer=graph.initializer, node=_path(list(graph.node), None, output))
-    inside = [node.op_type for node in part.node if any(each.HasField("g") for each in node.attribute)]
-    if inside:
-        raise UnusableModel(f"The model uses {inside[0]}, a graph within its graph: it cannot be converted.")
-    return part
 
 
 def scales_its_input(graph: Graph) -> bool | None:
@@ -230,7 +219,7 @@ def _may_scale(node: onnx.NodeProto, value: str, constants: dict[str, np.ndarray
         return False
     if node.op_type == "Conv":  # three channels to three, pixel by pixel
         return constants[node.input[1]].shape in ((3, 3, 1, 1), (3, 1, 1, 1))
-    return node.op_type in ARITHMETIC | PASSES_ON
+    return node.op_type in ARITHMETIC | MOVES
 
 
 def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
