@@ -40,9 +40,9 @@ from torch import nn
 from torch.nn.functional import normalize
 
 import plqlite
+from plqlite.calibration import measure
 from plqlite.faces import crop_box
 from plqlite.onnx_graph import fold_constants, read_onnx
-from plqlite.saliency import centre_and_background
 from plqlite.show import draw_map
 from plqlite.weights import SFACE, find_weights
 
@@ -287,10 +287,9 @@ print("all pixels of a block share one saliency")
 
 flat = Eigenfaces((mirrored - 127.5) / 127.5, spread=float("inf"))
 flat = plqlite.from_module(flat, "fc", 112, name="no window", device="cpu")
-flat.scaling = own.scaling  # only to be looked at: the ratio below does not depend on it
 ratios = {}
 for each in (sface, own, flat):
-    centre, frame = centre_and_background(plqlite.explain(each, faces).saliency)  # (9,) each
+    _, centre, frame = measure(each, faces)  # saliency per unit of Q̂, which needs no constants: (9,) each
     ratios[each.name] = (centre / frame).median()
     print(f"{each.name:<10} middle against frame: {ratios[each.name]:.1f} to 1")
 assert ratios["no window"] < 1 < ratios["Eigenfaces"] < ratios["sface"]
@@ -301,7 +300,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# `calibrate` has no file to save beside here: keep `own.scaling` yourself, and give it to the model the next time. For a network that you trained: load your checkpoint into the module first. If you name a layer that is not there, the error lists the linear ones. A module that returns more than the embedding, such as (embedding, norm), needs a small wrapper that returns the embedding alone.
+# `calibrate` has no file to save beside here: keep `own.scaling` yourself, and give it to the model the next time. For a network that you trained: load your checkpoint into the module first. If you name a layer that is not there, the error lists the linear ones. A module that returns more than the embedding, such as (embedding, norm), needs a small wrapper that returns the embedding alone (for a file, name the one that you mean: `output="…"`).
 
 # %% [markdown]
 # ## When a map looks wrong
@@ -333,16 +332,12 @@ models = {
     "range 0..1": mistaken(sface, mean=0.0, std=255.0),
 }
 in_colour = [photo for name, photo in portraits.items() if name != "actor"]  # his photo is grey
-quality, scaled, embeddings = {}, {}, {}
+quality, embeddings = {}, {}
 figure, axes = plt.subplots(3, 5, figsize=(9, 5.8), layout="constrained")
 for (name, each), (above, middle, below) in zip(models.items(), axes.T):
     crops = torch.cat([plqlite.load_face(photo, each) for photo in in_colour])  # (8, 3, 112, 112)
     explanation = plqlite.explain(each, crops)
-    quality[name], scaled[name], embeddings[name] = (
-        explanation.quality,
-        explanation.scaled_quality,
-        each(crops),
-    )
+    quality[name], embeddings[name] = explanation.quality, each(crops)
     calibrated = mistaken(each, scaling=plqlite.calibrate(each, crops))
     above.imshow(each.pixels(crops)[0].permute(1, 2, 0) / 255)  # as the network gets it
     draw_map(middle, explanation.plq[0])
