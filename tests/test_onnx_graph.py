@@ -433,6 +433,14 @@ def test_traps_are_not_evaluated(tmp_path, monkeypatch, name, used):
     assert not {"ImageDecoder", "RegexFullMatch", "ConstantOfShape"} & set(seen)
 
 
+def test_what_the_embedding_does_not_depend_on_is_left_aside(tmp_path):
+    """Such as a second input that only the loss takes."""
+    inputs = [("x", TensorProto.FLOAT, ["b", 3, 16, 16]), ("label", TensorProto.FLOAT, ["b", 3, 16, 16])]
+    nodes = [helper.make_node("Sub", ["x", "label"], ["loss"]), *LINEAR]
+    weights = [("w", np.eye(768, 8, dtype=np.float32))]
+    assert plqlite.from_onnx(write(tmp_path / "r.onnx", nodes, inputs, weights=weights)).size == 16
+
+
 def test_graphs_within_the_graph_are_refused(tmp_path):
     body = helper.make_graph([], "body", [], [])
     nodes = [
