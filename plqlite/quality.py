@@ -171,7 +171,8 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
     mean = head(features)  # μ: (B, d)
     direction = normalize(mean, dim=-1)  # u: (B, d)
     variance = dropout / (1 - dropout) * features.square()  # of a masked feature f_j k_j/(1−p): (B, D)
-    trace = variance @ head.weight.square().sum(0)  # tr C: (B,)
+    squares = sum(rows.square().sum(0) for rows in head.weight.split(32))  # (D,); a few rows fit the cache
+    trace = variance @ squares  # tr C: (B,)
     along = (variance * (direction @ head.weight).square()).sum(-1)  # uᵀCu: (B,)
     spread = (2 * (trace - along) / (mean.square().sum(-1) + trace)).clamp(min=0)
     return _quality(spread.sqrt())
