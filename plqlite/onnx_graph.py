@@ -22,10 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from plqlite.split import UnusableModel
+from plqlite.split import LARGEST_EMBEDDING, UnusableModel
 
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
-TORCH_OPSETS = range(9, 18)  # what onnx2torch converts
+TORCH_OPSET = 17  # the edition of the operations that onnx2torch knows best
 # What may stand before the first layer with weights: arithmetic on pixels, and what moves them about.
 ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 MOVES = {"Transpose", "Cast", "Gather", "GatherND", "Reshape", "Slice", "Clip", "Pad"}
@@ -34,7 +34,7 @@ SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze", "
 FOLDED = {"Constant", "DequantizeLinear", "Identity", "Neg", "Pow", "Reciprocal", "Sqrt"}
 FOLDED |= {"Flatten", "Reshape", "Transpose"} | ARITHMETIC | SHAPE
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
-LARGEST = {"size": 1024, "batch": 256, "embedding": 4096}  # beyond: no recogniser, or a trap
+LARGEST = {"size": 1024, "batch": 256, "embedding": LARGEST_EMBEDDING}  # beyond: no recogniser, or a trap
 
 
 class Graph(NamedTuple):
@@ -142,12 +142,12 @@ def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | No
     image, *facts = _image(proto.graph, nodes, constants, size)
     graph = Graph(nodes, constants, image, embedding, opset, *facts)
     _free_batch(graph)
-    if opset < TORCH_OPSETS[-1]:
-        graph = _at_opset(graph, TORCH_OPSETS[-1])  # where shapes, too, are inferred better
+    if opset < TORCH_OPSET:
+        graph = _at_torch_opset(graph)  # where shapes, too, are inferred better
     shapes = _shapes(graph)
     _check_embedding(graph, shapes)
     graph = _without_normalisation(graph, shapes)
-    return graph if opset in TORCH_OPSETS else _at_opset(graph, TORCH_OPSETS[-1])
+    return _at_torch_opset(graph) if opset > TORCH_OPSET else graph
 
 
 def fold_constants(
@@ -454,14 +454,14 @@ def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
     return graph
 
 
-def _at_opset(graph: Graph, opset: int) -> Graph:
-    """Convert a graph to another opset."""
+def _at_torch_opset(graph: Graph) -> Graph:
+    """Convert a graph to the opset that onnx2torch knows best."""
     try:
-        converted = onnx.version_converter.convert_version(_light_model(graph), opset).graph
+        converted = onnx.version_converter.convert_version(_light_model(graph), TORCH_OPSET).graph
     except RuntimeError:  # not every step of every operation has been written: try it as it is
         return graph
-    nodes, constants = fold_constants(converted, opset)
-    return graph._replace(nodes=nodes, constants=graph.constants | constants, opset=opset)
+    nodes, constants = fold_constants(converted, TORCH_OPSET)
+    return graph._replace(nodes=nodes, constants=graph.constants | constants, opset=TORCH_OPSET)
 
 
 def _shapes(graph: Graph) -> dict[str, list[int]]:

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch.nn.functional import normalize
 
+LARGEST_EMBEDDING = 4096  # numbers; beyond, it is a classifier's output
+
 
 class UnusableModel(ValueError):
     """No face-recognition network, or none that can be split into features and head; with the reason."""
@@ -74,9 +76,9 @@ def head_after(
     try:
         called, output = _calls(module, layer, pixels.clone())  # it may scale them in place
         features = Before(module, layer)(pixels.clone())
+    except UnusableModel:
+        raise
     except Exception as error:  # whatever a stranger's module raises, the reason is passed on
-        if isinstance(error, UnusableModel):
-            raise
         raise UnusableModel(f"it fails on images of shape {tuple(pixels.shape)}: {error}") from error
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -130,7 +132,7 @@ def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linea
     exact = copy.deepcopy(head).double()  # no rounding added
     width = features[0].numel()
     count = exact(torch.zeros(1, width, dtype=torch.float64)).shape[-1]
-    if count > 4096:
+    if count > LARGEST_EMBEDDING:
         raise UnusableModel(f"An embedding has a few hundred numbers, this one has {count}: a classifier?")
     zeros = torch.zeros(count, width, dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
