@@ -10,13 +10,12 @@ that cannot be used are listed there with the reason.
 """
 
 import argparse
-import csv
-import io
 import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -24,43 +23,28 @@ import plqlite
 from plqlite import calibration
 from plqlite.explain import write_aside
 from plqlite.models import load_model
+from plqlite.tables import append_rows, open_table
 
-COLUMNS = ["model", "image", "quality", "centre", "background", "skipped"]
+MEASURED = ("quality", "centre", "background")
+COLUMNS = {"model": str, "image": str} | dict.fromkeys(MEASURED, float) | {"skipped": str}
 
 
-def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, str]:
+def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, float | str]:
     """Return Q of a photo, and the saliency of its centre and background per unit of Q̂."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # several faces: the largest is what we want
             images = plqlite.load_face(photo, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
-        return {"skipped": str(error)}
-    values = zip(("quality", "centre", "background"), calibration.measure(model, images), strict=True)
-    return {name: f"{value.item():.6g}" for name, value in values}
+        return dict.fromkeys(MEASURED) | {"skipped": str(error)}
+    values = zip(MEASURED, calibration.measure(model, images), strict=True)
+    return {name: float(f"{value.item():.6g}") for name, value in values} | {"skipped": ""}
 
 
-def fit(rows: list[dict[str, str]], provenance: str = "") -> plqlite.Scaling:
+def fit(rows: pd.DataFrame, provenance: str = "") -> plqlite.Scaling:
     """Fit the constants of a model on the rows of its photos."""
-    columns = ([float(row[name]) for row in rows] for name in ("quality", "centre", "background"))
-    return calibration.fit(*(torch.tensor(column) for column in columns), provenance)
-
-
-def read(table: Path) -> list[dict[str, str]]:
-    """Return the complete rows of a table, none if there is no table yet."""
-    if not table.exists():
-        return []
-    with table.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["skipped"] is not None]
-
-
-def write(table: Path, rows: list[dict[str, str]]) -> None:
-    """Write a table with its header."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_aside(table, lambda file: file.write(text.getvalue().encode()))
+    columns = (torch.tensor(rows[name].to_numpy(), dtype=torch.float32) for name in MEASURED)
+    return calibration.fit(*columns, provenance)
 
 
 def label(model: plqlite.FaceModel) -> str:
@@ -70,13 +54,12 @@ def label(model: plqlite.FaceModel) -> str:
 
 def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path) -> None:
     """Append a row for every photo that has none yet."""
-    known = {(row["model"], row["image"]) for row in read(table)}
-    with table.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
-            if (label(model), image) not in known:
-                writer.writerow({"model": label(model), "image": image} | measure(model, photo))
-                file.flush()
+    known = open_table(table, COLUMNS)
+    done = set(known["image"][known["model"] == label(model)])
+    for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
+        if image not in done:
+            row = {"model": label(model), "image": image} | measure(model, photo)
+            append_rows(table, COLUMNS, [row])
 
 
 def main() -> None:
@@ -96,14 +79,14 @@ def main() -> None:
     if table == arguments.out:
         parser.error(f"--out {arguments.out}: the measurements take this name, choose one that ends in .json")
     images = {photo.relative_to(arguments.folder).as_posix(): photo for photo in photos}
-    write(table, read(table))  # without a last row that an interruption cut off
 
     result, skipped = {}, 0
     for name in arguments.model:
         model = load_model(name)
         measure_all(model, images, table)
-        rows = [row for row in read(table) if row["model"] == label(model) and row["image"] in images]
-        used = [row for row in rows if not row["skipped"]]
+        rows = open_table(table, COLUMNS)
+        rows = rows[(rows["model"] == label(model)) & rows["image"].isin(list(images))]
+        used = rows[rows["skipped"] == ""]
         skipped += len(rows) - len(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
         try:

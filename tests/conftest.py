@@ -1,9 +1,11 @@
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import plqlite
 
@@ -44,6 +46,30 @@ def model(request):
 def faces(model):
     """The nine sample faces, aligned for `model`."""
     return torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
+
+
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a data script in this process, as its command line would."""
+
+    def run(name, *arguments):
+        script = ROOT / "data_scripts" / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        return runpy.run_path(str(script), run_name="__main__")
+
+    return run
+
+
+@pytest.fixture
+def people(tmp_path):
+    """The nine sample photos in the layout of LFW, and two that cannot be used."""
+    folder = tmp_path / "people"
+    for name, photo in plqlite.sample_faces().items():
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(photo).save(folder / name / f"{name}_0001.png")
+    (folder / "letter.jpg").write_text("I am a letter")
+    Image.new("RGB", (200, 200)).save(folder / "nobody.png")
+    return folder
 
 
 @pytest.fixture

@@ -2,39 +2,21 @@
 
 import csv
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import onnx
 import pytest
 from networks import export, iresnet
-from PIL import Image
 
 import plqlite
 from plqlite import calibration
 from plqlite.weights import SFACE, find_weights
 
-SCRIPT = Path(__file__).parents[1] / "data_scripts" / "calibrate.py"
-
 
 @pytest.fixture
-def folder(tmp_path):
-    photos = tmp_path / "people"
-    for name, photo in plqlite.sample_faces().items():
-        (photos / name).mkdir(parents=True)
-        Image.fromarray(photo).save(photos / name / f"{name}_0001.png")
-    (photos / "letter.jpg").write_text("I am a letter")
-    Image.new("RGB", (200, 200)).save(photos / "nobody.png")
-    return photos
-
-
-@pytest.fixture
-def calibrate(monkeypatch, folder, tmp_path):
+def calibrate(run_script, people, tmp_path):
     def run():
         out = tmp_path / "calibration.json"
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), "--out", str(out)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        run_script("calibrate", people, "--out", out)
         return json.loads(out.read_text("utf-8")), out.with_suffix(".csv")
 
     run.table = tmp_path / "calibration.csv"
@@ -57,7 +39,7 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     assert "4 of 22 measurements skipped" in capsys.readouterr().out
 
 
-def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
+def test_goes_on_where_it_was_interrupted(calibrate, people, monkeypatch):
     original, calls = calibration.measure, []
 
     def interrupted(*arguments):
@@ -76,23 +58,21 @@ def test_goes_on_where_it_was_interrupted(calibrate, folder, monkeypatch):
     assert len(calls) == 5 + 18 - 4  # nothing twice, nothing lost
     assert len(lines) == len(set(lines)) == 1 + 22
     assert calibrate()[0] == result
-    next(folder.rglob("grace_hopper_0001.png")).unlink()
+    next(people.rglob("grace_hopper_0001.png")).unlink()
     assert "8 photos" in calibrate()[0]["sface"]["provenance"]  # what is no longer there does not count
     assert table.read_text("utf-8").splitlines() == lines  # but no measurement is thrown away
     assert len(calls) == 5 + 18 - 4
 
 
-def test_an_untrained_network_cannot_be_calibrated(tmp_path, folder, monkeypatch, capsys):
+def test_an_untrained_network_cannot_be_calibrated(tmp_path, people, run_script, capsys):
     path = export(iresnet((1, 1), (4, 8), 112, 16), tmp_path / "untrained.onnx", size=112)
-    arguments = [str(folder), "--model", str(path), "--out", str(tmp_path / "calibration.json")]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        run_script("calibrate", people, "--model", path, "--out", tmp_path / "calibration.json")
     assert end.value.code == 1
     assert "untrained: Cannot fit gamma: the faces' centre is no more salient" in capsys.readouterr().err
 
 
-def test_two_files_of_one_name_are_two_models(tmp_path, folder, monkeypatch):
+def test_two_files_of_one_name_are_two_models(tmp_path, people, run_script):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     sface = find_weights(SFACE).read_bytes()
@@ -101,9 +81,9 @@ def test_two_files_of_one_name_are_two_models(tmp_path, folder, monkeypatch):
     proto.producer_name = "somebody else"
     onnx.save(proto, tmp_path / "b" / "model.onnx")
     for each in ("a", "b"):
-        arguments = ["--model", str(tmp_path / each / "model.onnx"), "--out", str(tmp_path / "c.json")]
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), *arguments])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        run_script(
+            "calibrate", people, "--model", tmp_path / each / "model.onnx", "--out", tmp_path / "c.json"
+        )
     models = {row["model"] for row in csv.DictReader((tmp_path / "c.csv").open(encoding="utf-8"))}
     assert len(models) == 2
     assert all(name.startswith("model ") for name in models)

@@ -1,4 +1,3 @@
-import csv
 import re
 import runpy
 from importlib.resources import files
@@ -6,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from conftest import random_images
@@ -129,8 +129,8 @@ def test_double_precision_gets_double_faces():
 def test_constants_are_those_of_the_measurements(model):
     """calibration.json follows from calibration.csv."""
     fit = runpy.run_path(str(Path(__file__).parents[1] / "data_scripts" / "calibrate.py"))["fit"]
-    text = files("plqlite").joinpath("calibration.csv").read_text("utf-8")
-    rows = [row for row in csv.DictReader(text.splitlines()) if row["model"] == model.name]
+    rows = pd.read_csv(files("plqlite").joinpath("calibration.csv"))
+    rows = rows[rows["model"] == model.name]
     fitted = fit(rows)
     assert len(rows) == 100
     assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted.alpha, fitted.r), rel=1e-3)

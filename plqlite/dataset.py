@@ -1,0 +1,215 @@
+"""Aligned data sets on disk: a folder of crops for each model, and one index.csv."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from plqlite.explain import write_aside
+from plqlite.faces import NoFaceFound, find_faces, read_image
+from plqlite.models import FaceModel
+from plqlite.tables import append_rows, open_table, write_table
+
+PHOTOS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
+BOX = ("left", "top", "right", "bottom")
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left as the viewer sees it
+FACE = (*BOX, *(f"{point}_{axis}" for point in LANDMARKS for axis in "xy"))
+INDEX = {"image": str, "identity": str, "source": str} | dict.fromkeys(FACE, float) | {"sha256": str}
+SKIPPED = {"image": str, "reason": str, "sha256": str}
+
+Made = tuple[dict, Mapping[str, np.ndarray]]  # a row of the index, and an image (H, W, 3) for each folder
+
+
+def photos_of(folder: Path) -> dict[str, Path]:
+    """Find the photos of a data set that has a folder for each person.
+
+    Parameters
+    ----------
+    folder : holds PERSON/PHOTO; a photo that lies in no person's folder counts as a person of its own
+
+    Returns
+    -------
+    Name of the crop to be made -> photo, sorted.
+
+    Examples
+    --------
+    >>> photos_of(Path("lfw"))["Ada/Ada_0001.png"]
+    PosixPath('lfw/Ada/Ada_0001.jpg')
+    """
+    photos = {}
+    for path in sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in PHOTOS and path.is_file()
+    ):
+        # A name that is no UTF-8 could not be written to the index.
+        source = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+        name = str(Path(source).with_suffix(".png"))
+        photos[source + ".png" if name in photos else name] = path
+    return photos
+
+
+def identity_of(image: str) -> str:
+    """Return the person in an image of a data set: the first folder of its name.
+
+    Examples
+    --------
+    >>> identity_of("Ada/Ada_0001.png")
+    'Ada'
+    """
+    return image.split("/")[0].removesuffix(".png")
+
+
+def prepare(
+    photos: Mapping[str, Path],
+    folder: Path,
+    models: Sequence[FaceModel],
+    read: Callable[[Path], np.ndarray] = read_image,
+) -> pd.DataFrame:
+    """Find the largest face of each photo, align it for each model, and index the crops.
+
+    Writes folder/MODEL/IMAGE (.png, as `load_face` would crop it), folder/index.csv and folder/skipped.csv.
+    Goes on where it was interrupted.
+
+    Parameters
+    ----------
+    photos : name of each crop, PERSON/PHOTO.png -> photo; see `photos_of`
+    folder : where to write
+    models : choose size and alignment
+    read : makes an array of a photo, see `read_image`
+
+    Returns
+    -------
+    The index: image, identity, source, box and landmarks in pixels of the photo, SHA-256 of the photo.
+
+    Raises
+    ------
+    OSError, ValueError
+        The folder cannot be written, or holds another data set.
+
+    Examples
+    --------
+    >>> prepare(photos_of(Path("lfw")), Path("aligned"), [plqlite.sface()])
+    """
+
+    def make(image: str, path: Path) -> Made:
+        photo = read(path)
+        found = find_faces(photo)
+        if not found:
+            raise NoFaceFound(f"no face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels")
+        row = {"image": image, "identity": identity_of(image), "source": path.name}
+        row |= zip(FACE, [*found[0].box, *found[0].landmarks.flatten()], strict=True)
+        return row, {model.name: model.align(photo, found[0], model.size) for model in models}
+
+    return build(folder, photos, INDEX, [model.name for model in models], make)
+
+
+def build(
+    folder: Path,
+    sources: Mapping[str, Path],
+    columns: Mapping[str, type],
+    variants: Sequence[str],
+    make: Callable[[str, Path], Made],
+) -> pd.DataFrame:
+    """Make one or more images of each source, and an index with a row for each source.
+
+    What is done already stays as it is; what cannot be used goes to skipped.csv with the reason.
+
+    Parameters
+    ----------
+    folder : where to write folder/VARIANT/IMAGE, folder/index.csv and folder/skipped.csv
+    sources : name of each image -> the file that it is made of
+    columns : name and type of the index's columns, the last being the source's sha256
+    variants : names of folders
+    make : called with name and source; returns a row, and an image (H, W, 3) of uint8 for each variant
+
+    Returns
+    -------
+    The index, in the order of the sources.
+
+    Raises
+    ------
+    OSError, ValueError
+        The folder cannot be written, or holds another index.
+
+    Examples
+    --------
+    >>> build(folder, {"ada.png": photo}, {"image": str, "sha256": str}, ["grey"], to_grey)
+    """
+    tables = {folder / "index.csv": columns, folder / "skipped.csv": SKIPPED}
+    index, skipped = tables
+    made, refused = ({*_keys(open_table(path, kinds))} for path, kinds in tables.items())
+    hashes = {}
+    for name, path in tqdm(sources.items(), desc=folder.name, unit="image", disable=None):
+        files = {variant: folder / variant / name for variant in variants}
+        try:
+            hashes[name] = ""
+            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            key = name, hashes[name]
+            if key in refused or (key in made and all(file.exists() for file in files.values())):
+                continue
+            row, images = make(name, path)
+        except (ValueError, OSError) as error:  # of this image: nothing is written in between
+            append_rows(skipped, SKIPPED, [{"image": name, "reason": str(error), "sha256": hashes[name]}])
+            continue
+        for variant, file in files.items():
+            write_png(file, images[variant])
+        append_rows(index, columns, [row | {"sha256": hashes[name]}])  # last: a row stands for complete files
+    for path, kinds in tables.items():
+        write_table(path, _current(open_table(path, kinds), hashes))
+    return open_table(index, columns)
+
+
+def _keys(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Return what tells whether a row is up to date: the image, and what it was made of."""
+    return zip(table["image"], table["sha256"], strict=True)
+
+
+def _current(table: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
+    """Keep the rows that are up to date, one of each image, in the order of the sources."""
+    order = {key: place for place, key in enumerate(hashes.items())}
+    places = pd.Series([order.get(key, -1) for key in _keys(table)], index=table.index, dtype=int)
+    kept = places[places >= 0].drop_duplicates().sort_values().index
+    return table.loc[kept]
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image (H, W, 3) of uint8; the file appears only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, format="png")
+    write_aside(path, lambda file: file.write(content.getvalue()))
+
+
+def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
+    """Find the crops for a model in a data set that `prepare` has written.
+
+    Parameters
+    ----------
+    folder : holds index.csv
+    model : one that the data set was prepared for
+
+    Returns
+    -------
+    Name of each image -> crop, in the order of the index.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no index, or there are no crops for this model.
+
+    Examples
+    --------
+    >>> plqlite.load_face(aligned_faces(folder, model)["Ada/Ada_0001.png"], model, aligned=True)
+    """
+    folder = Path(folder)
+    if not (folder / "index.csv").exists():
+        raise FileNotFoundError(f"{folder} holds no index.csv: write one with data_scripts/prepare_lfw.py.")
+    if not (folder / model.name).is_dir():
+        raise FileNotFoundError(
+            f"{folder} holds no crops for {model.name}: prepare them with --model {model.name}."
+        )
+    return {image: folder / model.name / image for image in open_table(folder / "index.csv", INDEX)["image"]}

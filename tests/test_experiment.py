@@ -1,0 +1,139 @@
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from conftest import random_images, tiny_model
+
+import plqlite
+from plqlite import experiment
+from plqlite.disturb import COLOURS, coloured_mask, place_generator, random_mask, scaled_size, skin_colour
+from plqlite.experiment import mask_experiment
+from plqlite.measure import localisation_auc, pixel_change, quality_change, share_positive
+
+
+@pytest.fixture
+def faces():
+    return dict(zip(("ada/1", "ada/2", "bob/1"), random_images(3), strict=True))
+
+
+OPTIONS = {"sizes": (20, 60), "colours": {"red": COLOURS["red"], "skin": skin_colour}, "seeds": (0, 3)}
+
+
+def test_rows_are_what_the_equations_say(tiny, faces):
+    """Each row again, one image at a time, from the functions themselves."""
+    rows = mask_experiment(tiny, faces, **OPTIONS)
+    assert len(rows) == 3 * 2 * 2 * 2
+    for row in rows.to_dict("records"):
+        image = faces[row["image"]]
+        place = place_generator(row["seed"], row["size"], row["image"])
+        _, mask = random_mask(image, scaled_size(row["size"], 16), place)
+        colour = COLOURS["red"] if row["colour"] == "red" else skin_colour(image)
+        clean = plqlite.explain(tiny, image[None])
+        masked = plqlite.explain(tiny, coloured_mask(image, mask, colour)[None])
+        expected = {
+            "quality": clean.quality.item(),
+            "masked_quality": masked.quality.item(),
+            "delta_q": quality_change(clean, masked).item(),
+            "delta_p": pixel_change(clean, masked, mask[None]).item(),
+            "delta_p_outside": pixel_change(clean, masked, ~mask[None]).item(),
+            "clean_auc": localisation_auc(clean.plq[0], mask),
+            "auc": localisation_auc(masked.plq[0], mask),
+        }
+        assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+        assert [row["top"], row["left"]] == mask.nonzero()[0].tolist()
+        assert row["identity"] == row["image"].split("/")[0]
+
+
+def test_colours_lie_in_the_same_places_and_seeds_in_others(tiny, faces):
+    rows = mask_experiment(tiny, faces, sizes=[20], colours=COLOURS, seeds=range(8))
+    places = rows.groupby(["image", "seed"])[["top", "left"]].nunique()
+    assert (places == 1).all(axis=None)
+    assert len(rows[["image", "top", "left"]].drop_duplicates()) > 15
+
+
+def test_a_row_does_not_depend_on_what_else_is_measured(tiny, faces):
+    rows = mask_experiment(tiny, faces, seeds=range(9))
+    alone = mask_experiment(tiny, {"bob/1": faces["bob/1"]}, sizes=(30,), seeds=(5,))
+    same = rows.query("image == 'bob/1' and size == 30 and seed == 5").reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, alone, rtol=1e-4)
+
+
+def test_a_face_and_its_masked_versions_see_the_same_dropout(tiny, faces):
+    """A mask in the colour that is there already changes nothing at all."""
+    uniform = torch.full((3, 16, 16), 90.0)
+    rows = mask_experiment(tiny, {"ada": uniform}, colours={"skin": skin_colour}, seeds=range(5))
+    for name in ("delta_q", "delta_p", "delta_p_outside"):
+        assert rows[name].abs().max() < 1e-5
+    assert (share_positive(rows["delta_q"].round(4), rows["identity"]).mean) == 0
+
+
+def test_the_closed_form_draws_nothing(tiny, faces):
+    rows = mask_experiment(tiny, faces, sizes=[20], passes=None)
+    quality = plqlite.ser_fiq_closed_form(tiny, torch.stack(list(faces.values())))
+    assert rows["quality"].tolist() == pytest.approx(quality.tolist())
+
+
+def test_goes_on_where_it_was_interrupted(tiny, faces, tmp_path, monkeypatch):
+    whole, calls, original = mask_experiment(tiny, faces, **OPTIONS), [], experiment.measure_masks
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(experiment, "measure_masks", interrupted)
+    table = tmp_path / "rows.csv"
+    with pytest.raises(KeyboardInterrupt):
+        mask_experiment(tiny, faces, **OPTIONS, table=table)
+    saved = table.read_bytes()
+    assert len(pd.read_csv(table)) == 8
+    table.write_bytes(saved[:-9])  # the last row was cut off
+    pd.testing.assert_frame_equal(mask_experiment(tiny, faces, **OPTIONS, table=table), whole, rtol=1e-4)
+    assert [len(call[3]) for call in calls] == [8, 8, 1, 8, 8]  # of the first face the lost row alone
+    again = mask_experiment(tiny, faces, **OPTIONS, table=table)
+    pd.testing.assert_frame_equal(
+        again, mask_experiment(tiny, faces, **OPTIONS, table=table), check_exact=True
+    )
+    assert len(calls) == 5
+    some = mask_experiment(tiny, {"bob/1": faces["bob/1"]}, sizes=(60,), seeds=(3,), table=table)
+    assert (some["image"] == "bob/1").all()
+    assert len(some) == 1
+    assert len(calls) == 6  # black was not measured yet
+
+
+def test_rows_of_another_setup_do_not_count(faces, tmp_path):
+    table, model = tmp_path / "rows.csv", tiny_model()
+    first = mask_experiment(model, faces, table=table)
+    model.scaling = dataclasses.replace(model.scaling, alpha=40.0)
+    second = mask_experiment(model, faces, table=table)
+    assert (first["delta_q"] != second["delta_q"]).all()
+    third = mask_experiment(model, faces, passes=10, table=table)
+    assert (third["quality"] != second["quality"]).all()
+    assert len(pd.read_csv(table)) == 3 * 15
+
+
+def test_no_faces_is_an_error(tiny):
+    with pytest.raises(ValueError, match="no faces"):
+        mask_experiment(tiny, {})
+
+
+def test_a_mask_of_the_images_size_is_an_error(tiny, faces):
+    with pytest.raises(ValueError, match="does not fit"):
+        mask_experiment(tiny, faces, sizes=[112])
+
+
+def test_files_of_crops_may_be_given(run_script, people, tmp_path, model):
+    """The whole chain: photos, crops, table."""
+    run_script("prepare_lfw", people, "--out", tmp_path / "out", "--model", model.name)
+    crops = plqlite.dataset.aligned_faces(tmp_path / "out", model)
+    photos = plqlite.sample_faces()
+    images = {f"{name}/{name}_0001.png": plqlite.load_face(photo, model)[0] for name, photo in photos.items()}
+    from_files = mask_experiment(model, crops, sizes=(50,), table=tmp_path / "rows.csv")
+    from_tensors = mask_experiment(model, images, sizes=(50,))
+    both = (rows.sort_values("image", ignore_index=True) for rows in (from_files, from_tensors))
+    pd.testing.assert_frame_equal(*both, rtol=1e-3, atol=1e-5)
+    share = share_positive(from_files["delta_p"], from_files["identity"])
+    assert share.mean >= 8 / 9
+    assert share.count == 9
