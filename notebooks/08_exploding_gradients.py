@@ -252,4 +252,4 @@ for name in models:
 # 3. **How often?** How likely is it that $|\sum e|$ is a tenth of its median or less, if embeddings are random points on the sphere? Compare with the 144 photos.
 # 4. **Prove it.** Under `summed`, $\nabla\mathcal M_Q = \hat Q\,\nabla\log|\sum_k e_k|$. Show it, and read off why the explosion is one of *scale*: the order of an image's pixels is that of $|\nabla \sum_k e_k|$, near zero or not.
 #
-# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [03](03_saliency.ipynb) · Start: [00](00_quickstart.ipynb)
+# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [06](06_mask_colours.ipynb) · Next: [10 · How do I use another network?](10_your_own_model.ipynb) · Start: [00](00_quickstart.ipynb)

@@ -28,12 +28,12 @@ COLUMNS |= dict.fromkeys(("top", "left"), int) | dict.fromkeys(MEASURED, float)
 
 def mask_experiment(
     model: FaceModel,
-    faces: Mapping[str, torch.Tensor | Path],
+    faces: Mapping[str, torch.Tensor | str | Path],
     sizes: Sequence[int] = SIZES,
     colours: Mapping[str, Colour] = {"black": COLOURS["black"]},
     seeds: Sequence[int] = (0,),
     passes: int | None = 100,
-    table: Path | None = None,
+    table: str | Path | None = None,
 ) -> pd.DataFrame:
     """Cover faces in many places and measure what that does to quality and map.
 
@@ -67,7 +67,7 @@ def mask_experiment(
     """
     if not faces:
         raise ValueError("There are no faces: give at least one, as name -> aligned image or file.")
-    setup = _setup(model, passes)
+    setup, table = _setup(model, passes), Path(table) if table else None
     known = open_table(table, COLUMNS).query("setup == @setup") if table else pd.DataFrame(columns=KEYS)
     done = set(known[list(KEYS)].itertuples(index=False, name=None))
     wanted = [(size, colour, seed) for size in sizes for colour in colours for seed in seeds]
