@@ -56,13 +56,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     model, folder = load_model(arguments.model), arguments.folder
+    prepared = (folder / "index.csv").exists()
+    photos = {} if prepared else photos_of(folder)
+    if arguments.seed < 0:
+        parser.error(f"--seed {arguments.seed}: a seed is 0 or more")
+    if not prepared and not photos:
+        parser.error(f"neither an index.csv nor photos in {folder}: it should hold PERSON/PHOTO.jpg")
+    if not prepared and arguments.out.resolve().is_relative_to(folder.resolve()):
+        parser.error(f"--out {arguments.out} lies in {folder}, and crops would be taken for photos")
     before = open_table(arguments.out / "index.csv", COLUMNS)
     for name, wanted in (("model", model.name), ("seed", arguments.seed)):
         if not before[name].isin([wanted]).all():
             parser.error(f"{arguments.out} was made with another {name} than {wanted}: choose another --out")
-    if not (folder / "index.csv").exists():
+    if not prepared:
         folder = arguments.out / "aligned"
-        prepare(photos_of(arguments.folder), folder, [model])
+        prepare(photos, folder, [model])
     index = make_masks(model, aligned_faces(folder, model), arguments.out, arguments.seed)
     skipped = len(pd.read_csv(arguments.out / "skipped.csv"))
     print(f"{len(index)} images in {arguments.out}, {skipped} skipped: see {arguments.out / 'skipped.csv'}")

@@ -34,7 +34,7 @@ def frontal_photos(folder: Path) -> dict[str, Path]:
     photos = {}
     for path in sorted(folder.rglob("*.ppm*")):  # the unpacked file comes first
         match = FRONTAL.match(path.name)
-        if match and not {"smaller", "thumbnails"} & set(path.parts):
+        if match and not {"smaller", "thumbnails"} & set(path.relative_to(folder).parts):
             photos.setdefault(f"{match['person']}/{match[0]}.png", path)
     return dict(sorted(photos.items()))
 

@@ -13,6 +13,7 @@ data/lfw/skipped.csv with the reason. Run it again after an interruption: it goe
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 from sklearn.datasets import fetch_lfw_people
@@ -23,8 +24,12 @@ from plqlite.models import load_model
 
 def download(folder: Path) -> Path:
     """Get LFW as it was published, not funneled: our own alignment needs the whole photos."""
-    fetch_lfw_people(data_home=folder, funneled=False, resize=0.1)  # small: we want the files, not its array
-    return folder / "lfw_home" / "lfw"
+    photos, done = folder / "lfw_home" / "lfw", folder / "complete"
+    if not done.exists():
+        shutil.rmtree(photos, ignore_errors=True)  # unpacking was interrupted: the loader would not see it
+        fetch_lfw_people(data_home=folder, funneled=False, resize=0.1)  # small: we want the files alone
+        done.touch()
+    return photos
 
 
 def main() -> None:
@@ -37,11 +42,14 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["sface", "facenet"], metavar="NAME")
     arguments = parser.parse_args()
     try:
-        photos = photos_of(arguments.folder or download(arguments.out / "originals"))
+        folder = arguments.folder or download(arguments.out / "originals")
     except OSError as error:  # scikit-learn's too, for a checksum that is wrong
         parser.exit(1, f"LFW cannot be downloaded ({error}): give a folder that you have already.\n")
+    if arguments.out.resolve().is_relative_to(folder.resolve()):
+        parser.error(f"--out {arguments.out} lies in {folder}, and crops would be taken for photos")
+    photos = photos_of(folder)
     if not photos:
-        parser.error(f"no photos below {arguments.folder}: it should hold PERSON/PHOTO.jpg")
+        parser.error(f"no photos below {folder}: it should hold PERSON/PHOTO.jpg")
     index = prepare(photos, arguments.out, [load_model(name) for name in arguments.model])
     print(f"{len(index)} faces of {index['identity'].nunique()} people in {arguments.out}", end=", ")
     print(f"{len(photos) - len(index)} photos skipped: see {arguments.out / 'skipped.csv'}")

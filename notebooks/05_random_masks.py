@@ -19,7 +19,7 @@
 # | **Question** | Cover a part of a face. Does the image lose quality, and does the map turn red in that very place? |
 # | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how sure its result is, and say what it does not prove. |
 # | **Time** | 15 minutes to read; under 60 seconds to run on two CPU cores |
-# | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb), better [03](03_saliency.ipynb) |
+# | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
 # Nobody can say what the true quality of a pixel is, so a map cannot be compared with the truth. But we can take quality *away*, in a place that we choose: a black square holds nothing to recognise. If the map means what it says, the pixels under the square must lose.
 
@@ -51,7 +51,7 @@ faces = {
 # %% [markdown]
 # ## The disturbance
 #
-# A black square with sides of $s = 10, 20, 30, 40, 50$ pixels in an image of 112 (in larger images it grows with them), somewhere in the inner 90 % of the face. `random_mask` returns the image and the mask:
+# A black square with sides of $s = 10, 20, 30, 40, 50$ pixels in a crop that is 112 pixels wide (in larger crops it grows with them), somewhere in the inner 90 % of the face. `random_mask` returns the image and the mask:
 
 # %%
 face = faces["sface"]["astronaut"]
@@ -60,7 +60,9 @@ for axis, size in zip(axes, SIZES):
     masked, mask = random_mask(face, size, np.random.default_rng(size))
     axis.imshow(masked.permute(1, 2, 0).cpu() / 255)
     axis.set(title=f"s = {size}: {mask.float().mean():.0%}", xticks=[], yticks=[])
-    assert mask.sum() == size**2
+    rows, columns = mask.nonzero().T
+    assert min(rows.min(), columns.min()) >= 0.05 * 112
+    assert max(rows.max(), columns.max()) < 0.95 * 112
 plt.show()
 
 # %% [markdown]
@@ -94,9 +96,9 @@ def square(face, size, top, left):
 
 
 clean, masked, delta_q, delta_p = compare(models["sface"], face, square(face, 40, top=0.32, left=0.3))
-by_hand = (clean.scaled_quality - masked.scaled_quality).item()
-print(f"a square of 40 pixels on the eyes: Δ_Q̂ = {delta_q:.1f}, Δ_p = {delta_p:.1f}")
-assert abs(delta_q - by_hand) < 1e-6
+by_hand = (clean.plq - masked.plq)[0, square(face, 40, top=0.32, left=0.3)].mean().item()
+print(f"a square of 40 pixels on eyes and nose: Δ_Q̂ = {delta_q:.1f}, Δ_p = {delta_p:.1f}")
+assert abs(delta_p - by_hand) < 1e-5
 
 # %% [markdown]
 # ## One face, all sizes, two places
@@ -104,22 +106,23 @@ assert abs(delta_q - by_hand) < 1e-6
 # Maps are drawn on the fixed scale 0..1. Look for the square in them.
 
 # %%
-places = {"eyes": (0.3, 0.3), "corner": (0.05, 0.05)}
+places = {"face": (0.3, 0.3), "corner": (0.05, 0.05)}
 
 
 def gallery(model, face):
-    """Columns of sizes, and for each place a row of masked faces and one of their maps."""
-    figure, axes = plt.subplots(4, len(SIZES), figsize=(7.4, 6.6), dpi=65, layout="constrained")
+    """The clean face, then sizes; for each place a row of masked faces and one of their maps."""
+    figure, axes = plt.subplots(4, 1 + len(SIZES), figsize=(8.4, 6.2), dpi=65, layout="constrained")
     costs = {}
     for rows, (place, (top, left)) in zip((axes[:2], axes[2:]), places.items()):
-        for face_axis, map_axis, size in zip(*rows, SIZES):
+        for face_axis, map_axis, size in zip(*rows, (0, *SIZES)):  # a square of 0 pixels: clean
             mask = square(face, size, top, left)
-            _, masked, delta_q, delta_p = compare(model, face, mask)
+            masked = plqlite.explain(model, coloured_mask(face, mask, COLOURS["black"])[None])
             face_axis.imshow(coloured_mask(face, mask, COLOURS["black"]).permute(1, 2, 0).cpu() / 255)
-            face_axis.set_title(f"{place}, s = {size}", fontsize=9)
+            face_axis.set_title(f"{place}, s = {size}" if size else "clean", fontsize=9)
             draw_map(map_axis, masked.plq[0].cpu().numpy())
-            map_axis.set_title(f"{delta_q:+.2f}, {delta_p:+.2f}", fontsize=9)
-            costs[place, size] = delta_q, delta_p
+            if size:
+                _, _, *costs[place, size] = compare(model, face, mask)
+                map_axis.set_title("{:+.2f}, {:+.2f}".format(*costs[place, size]), fontsize=9)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.suptitle(model.name)
@@ -130,21 +133,21 @@ def gallery(model, face):
 costs = {name: gallery(model, faces[name]["astronaut"]) for name, model in models.items()}
 
 # %% [markdown]
-# *SFace first, FaceNet below; above each map $\Delta_{\hat Q}$ and $\Delta_p$. On the eyes the square shows as a red patch where the map was green before. In the corner the map was red all along: a small square has little to lose there (a large one reaches the face). And under a large square on the eyes the* whole *map turns red.*
+# *SFace first, FaceNet below; above each map $\Delta_{\hat Q}$ and $\Delta_p$. On the face the square shows as a patch of red where the clean map is green: at 10 pixels hardly for SFace, clearly for FaceNet. In the corner there is less to lose. And under a large square on the face the* whole *map turns red.*
 #
 # A picture convinces quickly, sometimes too quickly. So we shall count.
 
 # %%
 for name in models:
-    eyes, corner = (costs[name][place, 20][1] for place in places)
-    print(f"{name}: a square of 20 pixels on the eyes: Δ_p = {eyes:.1f}")
-    assert eyes > 2 * abs(corner)
-    assert costs[name]["eyes", 50][0] > 0.3  # the image as a whole
+    on_face, in_corner = (costs[name][place, 20][1] for place in places)
+    print(f"{name}: a square of 20 pixels on the face: Δ_p = {on_face:.1f}")
+    assert on_face > in_corner
+    assert costs[name]["face", 50][0] > 0.3  # the image as a whole
 
 # %% [markdown]
 # ## Drag it yourself
 #
-# In a live notebook the next cell draws a panel: move the square over the face, and watch $Q$ and the map. (A static page shows its name alone.)
+# In a live notebook the next cell draws a panel: move the square over the face, and watch the two differences and the map. (A static page shows its name alone.)
 
 
 # %%
@@ -191,7 +194,7 @@ panel(
 # %%
 tables = {name: mask_experiment(model, faces[name], seeds=range(5)) for name, model in models.items()}
 large = tables["facenet"].query("image == 'astronaut' and size == 50")
-large[["image", "size", "seed", "top", "left", "quality", "masked_quality"]].round(2)
+large[["image", "size", "seed", "delta_q"]].round(1)
 
 
 # %%
@@ -199,7 +202,7 @@ def distributions(tables):
     """Δ_Q̂ and Δ_p by size, for both models, on the same axes (Fig. 5)."""
     _, axes = plt.subplots(2, 2, figsize=(9, 5.2), layout="constrained", sharex=True, sharey=True)
     for row, (name, table) in zip(axes, tables.items()):
-        for axis, column, label in zip(row, ("delta_q", "delta_p"), ("Δ_Q̂", "Δ_p")):
+        for axis, column, label in zip(row, ("delta_q", "delta_p"), (r"$\Delta_{\hat Q}$", r"$\Delta_p$")):
             values = [table[column][table["size"] == size] for size in SIZES]
             axis.violinplot(values, SIZES, widths=7, showmedians=True)
             axis.axhline(0, color="black", linewidth=1)
@@ -216,7 +219,7 @@ distributions(tables)
 #
 # ## How often, and how sure?
 #
-# Nine people are few, and their forty-five masks of a size are not forty-five independent trials: what happens on one face tends to happen again on the same face. So the intervals come from drawing *people* again and again, each with all their masks (a bootstrap over identities, 95 %).
+# Nine people are few, and their forty-five masks of a size are not forty-five independent trials: what happens on one face tends to happen again on the same face. So the intervals come from drawing *people* again and again, each with all their masks (a bootstrap over identities, 95 %). Even these are too narrow rather than too wide: six of the nine stand in one group photo, and where all 45 masks agree the interval shrinks to a point, which no one should take for certainty.
 
 
 # %%
@@ -227,10 +230,10 @@ def by_size(table, values, estimate):
     return pd.DataFrame(rows).T
 
 
-def draw_estimates(axis, rows, label, shift=0.0):
+def draw_estimates(axis, rows, label, shift, marker="o"):
     """Points with intervals by size."""
     errors = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
-    axis.errorbar(rows.index + shift, rows["mean"], errors, fmt="o", capsize=3, label=label)
+    axis.errorbar(rows.index + shift, rows["mean"], errors, fmt=marker, capsize=3, label=label)
 
 
 def write_percent(axis, rows, shift):
@@ -244,14 +247,17 @@ def shares(tables):
     found = {}
     _, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
     for axis, (name, table) in zip(axes, tables.items()):
-        for shift, column, label in ((-0.8, "delta_q", "Δ_Q̂ > 0"), (0.8, "delta_p", "Δ_p > 0")):
+        for shift, column, label in (
+            (-0.8, "delta_q", r"$\Delta_{\hat Q} > 0$"),
+            (0.8, "delta_p", r"$\Delta_p > 0$"),
+        ):
             found[name, column] = by_size(table, table[column], share_positive)
             draw_estimates(axis, found[name, column], label, shift)
             write_percent(axis, found[name, column], 1.5 * shift)
         n = found[name, "delta_p"]["count"].max()
         axis.axhline(0.5, color="black", linewidth=1)
         axis.set(title=f"{name}, n = {n:.0f} for each size", ylim=(0, 1.05))
-        axis.set(xlabel="side of the mask s", xticks=SIZES)
+        axis.set(xlabel="side of the mask s", xticks=SIZES, xlim=(4, 56))
     axes[0].set_ylabel("share of the masks, 95 % interval")
     axes[1].legend(loc="lower right")
     plt.show()
@@ -264,53 +270,56 @@ share = shares(tables)
 # The paper's findings, as claims:
 #
 # 1. The *pixels* under the mask lose quality: $\Delta_p > 0$ for most masks at every size, for both networks. Even the lower ends of the intervals are above one half.
-# 2. The *image* loses quality as a whole when the mask is large enough. SFace reacts to 20 pixels and more. FaceNet's $\hat Q$ does not fall under most masks of 10 and 20 pixels, and does under nearly all of 50.
+# 2. The *image* as a whole loses quality when the mask is large enough. SFace's $\hat Q$ falls under most masks of 20 pixels and more; at 10 nine people do not settle it. FaceNet's $\hat Q$ *rises* under most masks of 10 pixels, and falls under nearly all of 50; in between nine people hardly settle it. The paper, on many more people, saw FaceNet react from 30 pixels on.
 
 # %%
 for name in models:
     assert (share[name, "delta_p"]["low"] > 0.5).all()
     assert share[name, "delta_q"]["mean"][50] > 0.95
 assert (share["sface", "delta_q"]["low"][[20, 30, 40, 50]] > 0.5).all()
-assert (share["facenet", "delta_q"]["mean"][[10, 20]] < 0.5).all()
-assert share["facenet", "delta_q"]["mean"].is_monotonic_increasing
+assert share["sface", "delta_q"]["low"][10] < 0.5
+assert share["facenet", "delta_q"]["high"][10] < 0.5
+assert (share["facenet", "delta_q"]["low"][[20, 30]] < 0.5).all()
+assert (share["facenet", "delta_q"]["high"][[20, 30]] > 0.5).all()
 
 # %% [markdown]
 # ## Is it the place, or the whole map?
 #
-# Now be the critic. Every gradient carries the factor $\hat Q$ (Eq. 3). If a mask lowers $\hat Q$, then $P$ falls *everywhere*, and $\Delta_p > 0$ would follow even if the map knew nothing of the place. The control is easy: take the same difference *outside* the mask, and count how often $P$ falls more inside.
+# Now be the critic. Every gradient carries the factor $\hat Q$ (Eq. 3, [02](02_quality_node.ipynb)), so the level of the whole map hangs on it. If a mask lowers $\hat Q$, then $P$ falls *everywhere*, and $\Delta_p > 0$ would follow even if the map knew nothing of the place. So ask something that the level of the map cannot change: the *order* of the pixels.
 #
-# ## Could you find the mask from the map alone?
-#
-# And a second, harder question. $\Delta_p$ needs the clean photo; in real life there is none. How good a detector of the mask is $1-P$, all alone? The area under its ROC curve is the chance that a covered pixel has a lower $P$ than one that is not covered: 1 is perfect, 0.5 is chance. It depends on the *order* of the pixels, not on $\hat Q$, $\alpha$, $r$ or $\gamma$.
+# Pick one covered pixel and one that is not. How likely is it that the covered one has the lower $P$? This chance is the area under the ROC curve (AUC) of $1-P$ as a detector of the mask: 1 is perfect, 0.5 is guessing. Multiply $\hat Q$ by anything, and it stays the same. We can even compute it *before* the mask is there, on the clean map: so much was due to the place itself. If it rises when the mask comes, the map has answered to the mask.
 
 # %%
-more_inside, before, after = {}, {}, {}
+before, after, rise = {}, {}, {}
 _, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-for shift, (name, table) in zip((-0.8, 0.8), tables.items()):
-    more_inside[name] = by_size(table, table["delta_p"] - table["delta_p_outside"], share_positive)
+for shift, marker, (name, table) in zip((-0.8, 0.8), "os", tables.items()):
     before[name] = by_size(table, table["clean_auc"], mean_over_identities)
     after[name] = by_size(table, table["auc"], mean_over_identities)
-    draw_estimates(axes[0], more_inside[name], name, shift)
-    draw_estimates(axes[1], before[name], f"{name}, before", shift)
-    draw_estimates(axes[1], after[name], f"{name}, after", shift)
-axes[0].set(title="P falls more inside than outside", ylabel="share of the masks")
-axes[1].set(title="finding the mask by low P", ylabel="AUC of 1 − P")
+    rise[name] = by_size(table, table["auc"] - table["clean_auc"], mean_over_identities)
+    draw_estimates(axes[0], before[name], f"{name}, before", shift, marker)
+    draw_estimates(axes[0], after[name], f"{name}, after", shift, marker)
+    draw_estimates(axes[1], rise[name], name, shift, marker)
+axes[0].axhline(0.5, color="black", linewidth=1)
+axes[0].set(title="finding the mask by low P", ylabel="AUC of 1 − P", ylim=(0, 1))
+axes[1].axhline(0, color="black", linewidth=1)
+axes[1].set(title="what the mask adds", ylabel="AUC after − before", ylim=(-0.1, 0.6))
 for axis in axes:
-    axis.axhline(0.5, color="black", linewidth=1)
-    axis.set(xlabel="side of the mask s", xticks=SIZES, ylim=(0, 1.05))
-    axis.legend(fontsize=8, ncols=2, loc="lower right")
+    axis.set(xlabel="side of the mask s", xticks=SIZES)
+    axis.legend(fontsize=8, ncols=2, loc="upper left")
 plt.show()
 
 # %% [markdown]
-# *Left:* part of the effect is the level of the whole map, but not all of it. At every size the covered pixels lose more than the others under most masks. This is the stronger statement.
+# *Right:* at every size, for both networks, the AUC rises. The map has answered to the place, and not with its level alone: this is a stronger statement than $\Delta_p > 0$.
 #
-# *Right:* before, a mask mostly lies where the face is, which is what the map calls useful: the place that is going to be covered has *high* $P$, and an AUC below one half. The mask brings it down, to about the average of the image. It does not become the reddest spot. So a map tells where quality was lost to one who knows how that place of a face should look; it is no detector of black squares.
+# *Left:* but look where it starts and where it ends. Before, a mask mostly lies on what the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's is at the level of guessing, FaceNet's above it from 20 pixels on, yet far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
 
 # %%
 for name in models:
-    assert (more_inside[name]["low"] > 0.5).all()
-    assert (after[name]["mean"] > before[name]["mean"] + 0.03).all()
-    assert after[name]["mean"].between(0.4, 0.75).all()  # near chance: no detector
+    assert (rise[name]["low"] > 0).all()
+    assert (before[name]["mean"] < 0.5).all()
+    assert after[name]["mean"].max() < 0.75
+assert after["sface"]["mean"].between(0.42, 0.56).all()
+assert (after["facenet"]["low"][[20, 30, 40, 50]] > 0.5).all()
 
 # %% [markdown]
 # ## Where does a mask hurt most?
@@ -348,23 +357,24 @@ for axis, name in zip(axes, models):
     extent = (centres[0] - half, centres[-1] + half, centres[-1] + half, centres[0] - half)
     drawn = axis.imshow(hurts[name], cmap="RdBu_r", vmin=-0.5, vmax=0.5, alpha=0.65, extent=extent)
     axis.set(title=name, xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
-figure.colorbar(drawn, ax=axes, label="Δ_Q̂, mean of nine faces")
+figure.colorbar(drawn, ax=axes, label=r"$\Delta_{\hat Q}$, mean of nine faces")
 plt.show()
 
 # %% [markdown]
-# *Red: a square with its centre here lowers the quality; blue: it raises it. The mean of nine faces, laid over the crop of one of them.*
+# *Red: a square with its centre here lowers the quality; blue: it raises it. The mean of nine faces, laid over the crop of one of them.* For both networks a mask in the middle costs more than one in the corners; for SFace it is the whole band of the eyes. FaceNet has a surprise: along the border a black square *raises* $\hat Q$. Hair and background tell it nothing of the person, so perhaps it does better without them; but that is a guess, and this picture cannot test it.
 
 # %%
 for name, loss in hurts.items():
     middle = loss[2:5, 2:5].mean().item()
     corners = loss[[0, 0, -1, -1], [0, -1, 0, -1]].mean().item()
     print(f"{name}: mean Δ_Q̂ in the middle {middle:.1f}")
-    assert middle > corners + 0.1
+    assert middle > corners
+assert hurts["facenet"].min() < -0.05 < hurts["sface"].min()
 
 # %% [markdown]
 # ## On a full data set
 #
-# The paper used ColorFERET; LFW is free. With either on your disk the same analysis runs on it, about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data, and is not measured again.
+# The paper used ColorFERET; LFW is free. With either on your disk, the distributions and shares are computed for it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data, and is not measured again.
 
 
 # %%

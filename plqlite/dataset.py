@@ -1,7 +1,7 @@
 """Aligned data sets on disk: a folder of crops for each model, and one index.csv."""
 
 import hashlib
-import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +20,7 @@ BOX = ("left", "top", "right", "bottom")
 LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left as the viewer sees it
 FACE = (*BOX, *(f"{point}_{axis}" for point in LANDMARKS for axis in "xy"))
 INDEX = {"image": str, "identity": str, "source": str} | dict.fromkeys(FACE, float) | {"sha256": str}
-SKIPPED = {"image": str, "reason": str, "sha256": str}
+SKIPPED = {"image": str, "error": str, "reason": str, "sha256": str}
 
 Made = tuple[dict, Mapping[str, np.ndarray]]  # a row of the index, and an image (H, W, 3) for each folder
 
@@ -45,8 +45,9 @@ def photos_of(folder: Path) -> dict[str, Path]:
     for path in sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in PHOTOS and path.is_file()
     ):
-        # A name that is no UTF-8 could not be written to the index.
+        # As the index can hold it: UTF-8, in one line.
         source = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+        source = re.sub(r"[\r\n]", " ", source)
         name = str(Path(source).with_suffix(".png"))
         photos[source + ".png" if name in photos else name] = path
     return photos
@@ -60,7 +61,8 @@ def identity_of(image: str) -> str:
     >>> identity_of("Ada/Ada_0001.png")
     'Ada'
     """
-    return image.split("/")[0].removesuffix(".png")
+    person, _, photo = image.partition("/")
+    return person if photo else person.removesuffix(".png")
 
 
 def prepare(
@@ -116,7 +118,8 @@ def build(
 ) -> pd.DataFrame:
     """Make one or more images of each source, and an index with a row for each source.
 
-    What is done already stays as it is; what cannot be used goes to skipped.csv with the reason.
+    What is done already stays as it is, in the index too if it is not asked for now. What cannot be used
+    goes to skipped.csv with the reason, and is tried again unless it is no image or shows no face.
 
     Parameters
     ----------
@@ -141,7 +144,9 @@ def build(
     """
     tables = {folder / "index.csv": columns, folder / "skipped.csv": SKIPPED}
     index, skipped = tables
-    made, refused = ({*_keys(open_table(path, kinds))} for path, kinds in tables.items())
+    made, refused = (open_table(path, kinds) for path, kinds in tables.items())
+    made = {*_keys(made)}
+    refused = {*_keys(refused[refused["error"].isin(["NoFaceFound", "UnreadableImage"])])}
     hashes = {}
     for name, path in tqdm(sources.items(), desc=folder.name, unit="image", disable=None):
         files = {variant: folder / variant / name for variant in variants}
@@ -152,15 +157,17 @@ def build(
             if key in refused or (key in made and all(file.exists() for file in files.values())):
                 continue
             row, images = make(name, path)
-        except (ValueError, OSError) as error:  # of this image: nothing is written in between
-            append_rows(skipped, SKIPPED, [{"image": name, "reason": str(error), "sha256": hashes[name]}])
+        except Exception as error:  # decoders raise anything, and one image must not end a run of thousands
+            row = {"image": name, "error": type(error).__name__, "reason": str(error)}
+            append_rows(skipped, SKIPPED, [row | {"sha256": hashes[name]}])
             continue
         for variant, file in files.items():
             write_png(file, images[variant])
         append_rows(index, columns, [row | {"sha256": hashes[name]}])  # last: a row stands for complete files
-    for path, kinds in tables.items():
-        write_table(path, _current(open_table(path, kinds), hashes))
-    return open_table(index, columns)
+    done, left = (_current(open_table(path, kinds), hashes) for path, kinds in tables.items())
+    write_table(index, done)
+    write_table(skipped, left[~left["image"].isin(done["image"])])  # some were made at a second try
+    return done[done["image"].isin(sources)].reset_index(drop=True)
 
 
 def _keys(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -169,19 +176,17 @@ def _keys(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _current(table: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
-    """Keep the rows that are up to date, one of each image, in the order of the sources."""
-    order = {key: place for place, key in enumerate(hashes.items())}
-    places = pd.Series([order.get(key, -1) for key in _keys(table)], index=table.index, dtype=int)
-    kept = places[places >= 0].drop_duplicates().sort_values().index
-    return table.loc[kept]
+    """Drop rows that are out of date or there twice; put the others in the order of the sources."""
+    table = table[table["image"].map(hashes).fillna(table["sha256"]) == table["sha256"]]
+    table = table.drop_duplicates("image", keep="last")
+    places = table["image"].map({image: place for place, image in enumerate(hashes)}).fillna(len(hashes))
+    return table.loc[places.sort_values(kind="stable").index]
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write an image (H, W, 3) of uint8; the file appears only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="png")
-    write_aside(path, lambda file: file.write(content.getvalue()))
+    write_aside(path, lambda file: Image.fromarray(image).save(file, format="png"))
 
 
 def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
@@ -199,7 +204,7 @@ def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
     Raises
     ------
     FileNotFoundError
-        There is no index, or there are no crops for this model.
+        There is no index, or crops for this model are missing.
 
     Examples
     --------
@@ -208,8 +213,12 @@ def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
     folder = Path(folder)
     if not (folder / "index.csv").exists():
         raise FileNotFoundError(f"{folder} holds no index.csv: write one with data_scripts/prepare_lfw.py.")
-    if not (folder / model.name).is_dir():
+    images = open_table(folder / "index.csv", INDEX)["image"]
+    crops = {image: folder / model.name / image for image in images}
+    missing = sum(not crop.exists() for crop in crops.values())
+    if missing:
         raise FileNotFoundError(
-            f"{folder} holds no crops for {model.name}: prepare them with --model {model.name}."
+            f"{missing} of {len(crops)} crops for {model.name} are missing in {folder}: run the script that "
+            f"prepared it again, with --model {model.name}."
         )
-    return {image: folder / model.name / image for image in open_table(folder / "index.csv", INDEX)["image"]}
+    return crops

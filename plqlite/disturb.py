@@ -1,5 +1,6 @@
 """Disturbances of aligned faces whose place is known: square masks, in any colour."""
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def random_mask(
     tensor(900)
     """
     shape = image.shape[-2:]
-    margins = [round((1 - INNER) / 2 * side) for side in shape]
+    margins = [math.ceil((1 - INNER) / 2 * side - 1e-9) for side in shape]  # 1e-9: of 0.1 / 2
     largest = min(side - 2 * margin for side, margin in zip(shape, margins, strict=True))
     if not 1 <= size <= largest:
         raise ValueError(

@@ -1,6 +1,7 @@
 """The random-mask experiment (§5.2, §8.4.1) as a table: a row for each image, size, colour and seed."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,8 +21,8 @@ from plqlite.tables import append_rows, open_table
 
 Colour = Sequence[float] | Callable[[torch.Tensor], Sequence[float]]
 
-KEYS = ("image", "size", "colour", "seed")
-MEASURED = ("quality", "masked_quality", "delta_q", "delta_p", "delta_p_outside", "clean_auc", "auc")
+KEYS = ["setup", "image", "size", "colour", "seed"]
+MEASURED = ("quality", "masked_quality", "delta_q", "delta_p", "clean_auc", "auc")
 COLUMNS = {"model": str, "setup": str, "image": str, "identity": str, "size": int, "colour": str, "seed": int}
 COLUMNS |= dict.fromkeys(("top", "left"), int) | dict.fromkeys(MEASURED, float)
 
@@ -48,59 +49,71 @@ def mask_experiment(
     colours : name -> RGB 0..255, or a function that measures it on the image, such as `skin_colour`
     seeds : a place for each
     passes : dropout passes; None for the closed form
-    table : a .csv file that keeps the rows; those that it has are not measured again
+    table : a .csv file that keeps the rows; those that it has of the same model, scaling, passes, image and
+        colour are not measured again
 
     Returns
     -------
-    A row for each image, size, colour and seed, with Q before and after, Δ_Q̂ (Eq. 8), Δ_p (Eq. 9) inside
-    the mask and outside, the localisation AUC of the map before (`clean_auc`) and after (`auc`).
+    A row for each image, size, colour and seed: where the mask lies, Q before and after, Δ_Q̂ (Eq. 8),
+    Δ_p (Eq. 9), and the localisation AUC of the map before (`clean_auc`) and after (`auc`).
 
     Raises
     ------
     ValueError
-        No faces, a mask that does not fit, a table of something else; see also `explain`.
+        Nothing to measure, a mask that does not fit, a table of something else; see also `explain`.
+    FileNotFoundError, UnreadableImage
+        A crop is missing or damaged.
 
     Examples
     --------
     >>> rows = mask_experiment(model, {"ada": images[0]}, sizes=[30], seeds=range(10))
     >>> share_positive(rows["delta_p"], rows["identity"])
     """
-    if not faces:
-        raise ValueError("There are no faces: give at least one, as name -> aligned image or file.")
+    wanted = list(dict.fromkeys(itertools.product(sizes, colours, seeds)))
+    if not faces or not wanted:
+        raise ValueError("Nothing to measure: give at least one face, size, colour and seed.")
     setup, table = _setup(model, passes), Path(table) if table else None
-    known = open_table(table, COLUMNS).query("setup == @setup") if table else pd.DataFrame(columns=KEYS)
-    done = set(known[list(KEYS)].itertuples(index=False, name=None))
-    wanted = [(size, colour, seed) for size in sizes for colour in colours for seed in seeds]
-    parts = [known] if len(known) else []
-    for name, face in tqdm(faces.items(), desc=model.name, unit="face", disable=None):
-        todo = [each for each in wanted if (name, *each) not in done]
-        if not todo:
-            continue
+    parts = [open_table(table, COLUMNS).drop_duplicates(KEYS, keep="last")] if table else []
+    done = {key for part in parts for key in part[KEYS].itertuples(index=False, name=None)}
+    asked = []
+    progress = tqdm(faces.items(), desc=model.name, unit="face", disable=None if table is None else False)
+    for name, face in progress:
         image = face if isinstance(face, torch.Tensor) else load_face(face, model, aligned=True)[0]
-        rows = measure_masks(model, image, name, todo, colours, passes).assign(setup=setup).astype(COLUMNS)
-        if table:
-            append_rows(table, COLUMNS, rows)
-        parts.append(rows)
-    asked = [(name, *each) for name in faces for each in wanted]  # a table may hold more, in another order
-    return pd.concat(parts).set_index(list(KEYS)).loc[asked].reset_index()[list(COLUMNS)]
+        paints = {label: colour(image) if callable(colour) else colour for label, colour in colours.items()}
+        setups = {label: _digest(setup, image, paint) for label, paint in paints.items()}
+        keys = [(setups[colour], name, size, colour, seed) for size, colour, seed in wanted]
+        asked += keys
+        todo = [key[2:] for key in keys if key not in done]
+        clean = explain(model, image[None], passes) if todo else None
+        for start in range(0, len(todo), 16):
+            rows = measure_masks(model, image, clean, name, todo[start : start + 16], paints, passes)
+            rows = rows.assign(setup=rows["colour"].map(setups)).astype(COLUMNS)
+            if table:
+                append_rows(table, COLUMNS, rows)
+            parts.append(rows)
+    rows = pd.concat([part for part in parts if len(part)]).set_index(KEYS)
+    return rows.loc[asked].reset_index()[list(COLUMNS)]  # a table may hold more, in another order
 
 
 def measure_masks(
     model: FaceModel,
     image: torch.Tensor,
+    clean: Explanation,
     name: str,
     masks: Sequence[tuple[int, str, int]],
-    colours: Mapping[str, Colour],
+    colours: Mapping[str, Sequence[float]],
     passes: int | None = 100,
 ) -> pd.DataFrame:
-    """Cover one face in many places and measure each.
+    """Cover one face in some places and measure each.
 
     Parameters
     ----------
-    model, colours, passes : see `mask_experiment`
+    model, passes : see `mask_experiment`
     image : (3, size, size) RGB, 0..255
+    clean : explanation of the image
     name : of the image; the places depend on it
-    masks : size at 112 pixels, colour and seed of each
+    masks : size at 112 pixels, colour and seed of each; they are explained as one batch
+    colours : name -> RGB, 0..255
 
     Returns
     -------
@@ -108,11 +121,11 @@ def measure_masks(
 
     Examples
     --------
-    >>> measure_masks(model, images[0], "ada", [(30, "black", 0)], COLOURS)["delta_p"]
+    >>> measure_masks(model, image, explain(model, image[None]), "ada", [(30, "black", 0)], COLOURS)
     """
     covered = [cover(image, name, size, colours[colour], seed) for size, colour, seed in masks]
-    images, squares = (torch.stack(each) for each in zip(*covered, strict=True))  # (N, 3, H, W), (N, H, W)
-    clean, disturbed = explain(model, image[None], passes), _explain_all(model, images, passes)
+    images, squares = (torch.stack(each) for each in zip(*covered, strict=True))  # (B, 3, H, W), (B, H, W)
+    disturbed = explain(model, images, passes)
     rows = pd.DataFrame(masks, columns=["size", "colour", "seed"])
     rows[["model", "image", "identity"]] = model.name, name, identity_of(name)
     rows[["top", "left"]] = [square.nonzero()[0].tolist() for square in squares]
@@ -120,9 +133,8 @@ def measure_masks(
     rows["masked_quality"] = disturbed.quality.tolist()
     rows["delta_q"] = quality_change(clean, disturbed).tolist()
     rows["delta_p"] = pixel_change(clean, disturbed, squares).tolist()
-    rows["delta_p_outside"] = pixel_change(clean, disturbed, ~squares).tolist()
-    rows["clean_auc"] = [localisation_auc(clean.plq[0], square) for square in squares]
-    rows["auc"] = [localisation_auc(*pair) for pair in zip(disturbed.plq, squares, strict=True)]
+    rows["clean_auc"] = [localisation_auc(clean.saliency[0], square) for square in squares]
+    rows["auc"] = [localisation_auc(*pair) for pair in zip(disturbed.saliency, squares, strict=True)]
     return rows
 
 
@@ -149,14 +161,20 @@ def cover(
     return coloured_mask(image, mask, colour(image) if callable(colour) else colour), mask
 
 
-def _explain_all(model: FaceModel, images: torch.Tensor, passes: int | None) -> Explanation:
-    """Explain many images, sixteen at a time."""
-    parts = [vars(explain(model, batch, passes)).values() for batch in images.split(16)]
-    return Explanation(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-
 def _setup(model: FaceModel, passes: int | None) -> str:
-    """Return a short hash of what the numbers depend on besides the images."""
+    """Return what the numbers depend on besides the image, as a text."""
+    weights = hashlib.sha256()
+    for value in model.state_dict().values():
+        weights.update(value.cpu().numpy().tobytes())
     scaling = asdict(model.scaling) if model.scaling else None
-    content = json.dumps([model.name, identity(model), scaling, passes])
-    return hashlib.sha256(content.encode()).hexdigest()[:8]
+    return json.dumps([model.name, identity(model), weights.hexdigest(), scaling, passes])
+
+
+def _digest(setup: str, image: torch.Tensor, colour: Sequence[float]) -> str:
+    """Return a short hash of setup, image and colour: what a row of a table was measured for."""
+    content = [
+        setup.encode(),
+        image.cpu().numpy().tobytes(),
+        str([float(value) for value in colour]).encode(),
+    ]
+    return hashlib.sha256(b"".join(content)).hexdigest()[:12]

@@ -66,7 +66,7 @@ def localisation_auc(plq: torch.Tensor, mask: torch.Tensor) -> float:
 
     Parameters
     ----------
-    plq : (H, W)
+    plq : (H, W), P or the saliency Ŝ: Eq. 6 keeps the order, but rounds a very small or large Ŝ away
     mask : (H, W) of bool
 
     Raises
@@ -111,7 +111,7 @@ def mean_over_identities(values: Sequence[float], identities: Sequence[str], see
     Raises
     ------
     ValueError
-        No values, or not as many identities.
+        No values, values that are NaN, or not as many identities.
 
     Examples
     --------
@@ -124,6 +124,8 @@ def mean_over_identities(values: Sequence[float], identities: Sequence[str], see
         raise ValueError(
             f"{values.size} values of {index.size} identities: give one identity for each value."
         )
+    if np.isnan(values).any():
+        raise ValueError(f"{np.isnan(values).sum()} of {values.size} values are NaN: leave those rows out.")
     totals = np.bincount(index, weights=values)  # (P,) of each person
     counts = np.bincount(index)  # (P,)
     low = high = np.nan
@@ -133,6 +135,7 @@ def mean_over_identities(values: Sequence[float], identities: Sequence[str], see
             lambda total, count, axis: total.sum(axis) / count.sum(axis),
             paired=True,
             method="percentile",
+            batch=100,  # memory for thousands of people
             rng=np.random.default_rng(seed),
         ).confidence_interval
     return Estimate(values.mean().item(), float(low), float(high), values.size)
@@ -159,4 +162,5 @@ def share_positive(values: Sequence[float], identities: Sequence[str], seed: int
     >>> share_positive([0.1, 0.2, -0.1, 0.3], ["ada", "ada", "bob", "cem"]).mean
     0.75
     """
-    return mean_over_identities(np.asarray(values, dtype=float) > 0, identities, seed)
+    values = np.asarray(values, dtype=float)
+    return mean_over_identities(np.where(np.isnan(values), np.nan, values > 0), identities, seed)

@@ -26,7 +26,7 @@ def open_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        The file holds other columns.
+        The file holds other columns, or is damaged.
 
     Examples
     --------
@@ -36,19 +36,22 @@ def open_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, pd.DataFrame(columns=list(columns)))
     content = path.read_bytes()
+    header = content.split(b"\n")[0].decode("utf-8", "replace").strip().split(",")
+    if header != list(columns):  # before anything is written: it may be a file of something else
+        raise ValueError(f"{path} is another table (its columns: {', '.join(header)}): choose another file.")
     complete = content[: content.rfind(b"\n") + 1]  # no cell holds a line break, see append_rows
     if complete != content:
         write_aside(path, lambda file: file.write(complete))
-    header = complete.split(b"\n")[0].decode("utf-8", "replace").strip().split(",")
-    if header != list(columns):
-        raise ValueError(f"{path} is another table (its columns: {', '.join(header)}): choose another file.")
-    return pd.read_csv(
-        io.BytesIO(complete),
-        dtype=dict(columns),
-        keep_default_na=False,  # a person may be called None
-        na_values={name: "" for name, kind in columns.items() if kind is float},
-        engine="python",  # reads a float as Python does: exactly what was written
-    )
+    try:
+        return pd.read_csv(
+            io.BytesIO(complete),
+            dtype=dict(columns),
+            keep_default_na=False,  # a person may be called None
+            na_values={name: "" for name, kind in columns.items() if kind is float},
+            engine="python",  # reads a float as Python does: exactly what was written
+        )
+    except (ValueError, AssertionError) as error:  # AssertionError: pandas, of a row with too many cells
+        raise ValueError(f"{path} is damaged ({error}): mend it, or delete it and start anew.") from error
 
 
 def append_rows(path: Path, columns: Iterable[str], rows: pd.DataFrame | list[dict]) -> None:
@@ -56,7 +59,7 @@ def append_rows(path: Path, columns: Iterable[str], rows: pd.DataFrame | list[di
     table = pd.DataFrame(rows)[list(columns)].replace(r"[\r\n]+", " ", regex=True)
     text = table.to_csv(index=False, header=False, lineterminator="\n")
     with path.open("ab") as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a path may hold bytes that are no UTF-8
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

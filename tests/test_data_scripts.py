@@ -17,12 +17,14 @@ import pandas as pd
 import pytest
 import sklearn.datasets._lfw as sklearn_lfw
 import torch
-from conftest import ROOT
 from PIL import Image
 
 import plqlite
+from conftest import ROOT
 from plqlite import dataset
 from plqlite.dataset import INDEX, SKIPPED, aligned_faces, identity_of, photos_of
+from plqlite.disturb import COLOURS
+from plqlite.experiment import cover
 from plqlite.tables import open_table
 
 LFW100 = ROOT.parent / "shared" / "data" / "lfw100"
@@ -100,17 +102,85 @@ def test_nothing_is_lost_or_done_twice_after_an_interruption(prepared, run_scrip
 def test_a_photo_that_has_changed_is_done_again(prepared, run_script, people):
     ada, bob = (people / f"{name}" / f"{name}_0001.png" for name in ("astronaut", "grace_hopper"))
     shutil.copy(bob, ada)  # another face under the old name
-    (people / "letter.jpg").unlink()
+    (people / "letter.jpg").write_text("I am another letter")
     shutil.copy(bob, people / "nobody.png")
     next(people.rglob("actor_0001.png")).unlink()
     run_script("prepare_lfw", people, "--out", prepared)
     index = open_table(prepared / "index.csv", INDEX).set_index("image")
-    assert len(index) == 9
-    assert "actor/actor_0001.png" not in index.index
+    assert len(index) == 10
+    assert index.index[-1] == "actor/actor_0001.png"  # not asked for now, but nothing is thrown away
     crops = contents(prepared / "sface")
     assert crops["astronaut/astronaut_0001.png"] == crops["grace_hopper/grace_hopper_0001.png"]
     assert index["identity"]["nobody.png"] == "nobody"  # in no person's folder: a person of its own
-    assert len(open_table(prepared / "skipped.csv", SKIPPED)) == 0
+    assert open_table(prepared / "skipped.csv", SKIPPED)["image"].tolist() == ["letter.png"]
+
+
+def test_an_index_row_stands_for_crops_that_are_there(prepared, run_script, people, monkeypatch):
+    """Interrupted between two crops of a face: it is done again as a whole."""
+    whole, calls, original = contents(prepared), [], dataset.write_png
+    shutil.rmtree(prepared)
+
+    def interrupted(path, image):
+        calls.append(path)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        original(path, image)
+
+    monkeypatch.setattr(dataset, "write_png", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_script("prepare_lfw", people, "--out", prepared)
+    assert len(open_table(prepared / "index.csv", INDEX)) == 1
+    run_script("prepare_lfw", people, "--out", prepared)
+    assert contents(prepared) == whole
+    assert len(calls) == 4 + 16
+
+
+def test_the_largest_face_is_taken(run_script, tmp_path):
+    """Two people in one photo, the larger on the right."""
+    faces = plqlite.sample_faces()
+    photo = np.zeros((512, 712, 3), np.uint8)
+    photo[:240, :200] = np.array(Image.fromarray(faces["grace_hopper"]).resize((200, 240)))
+    photo[:, 200:] = faces["astronaut"]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo).save(tmp_path / "in" / "two.png")
+    run_script("prepare_lfw", tmp_path / "in", "--out", tmp_path / "out", "--model", "sface")
+    assert open_table(tmp_path / "out" / "index.csv", INDEX)["left"][0] > 300
+
+
+def test_one_bad_image_does_not_end_the_run(people, tmp_path, monkeypatch):
+    """Whatever a decoder or a detector raises; and it is tried again, unlike what is no face."""
+    original, fails = dataset.read_image, [True]
+
+    def read(path):
+        if fails[0] and path.name in ("actor_0001.png", "group_1_0001.png"):
+            raise (RuntimeError if path.name.startswith("a") else MemoryError)("out of luck")
+        return original(path)
+
+    photos, model = photos_of(people), plqlite.sface("cpu")
+    assert len(dataset.prepare(photos, tmp_path / "out", [model], read)) == 7
+    skipped = open_table(tmp_path / "out" / "skipped.csv", SKIPPED).set_index("image")
+    assert skipped["error"]["actor/actor_0001.png"] == "RuntimeError"
+    assert skipped["error"]["group_1/group_1_0001.png"] == "MemoryError"
+    fails[0] = False
+    assert len(dataset.prepare(photos, tmp_path / "out", [model], read)) == 9
+    skipped = open_table(tmp_path / "out" / "skipped.csv", SKIPPED)
+    assert set(skipped["error"]) == {"NoFaceFound", "UnreadableImage"}
+
+
+def test_a_part_of_the_photos_does_not_erase_the_rest(prepared, people):
+    before = contents(prepared)
+    one = dict(list(photos_of(people).items())[:1])
+    index = dataset.prepare(one, prepared, [plqlite.sface("cpu"), plqlite.facenet(device="cpu")])
+    assert list(index["image"]) == list(one)
+    assert contents(prepared) == before
+
+
+def test_crops_are_never_taken_for_photos(run_script, people, tmp_path, capsys):
+    for script in ("prepare_lfw", "make_random_masks"):
+        with pytest.raises(SystemExit) as end:
+            run_script(script, people, "--out", people / "out")
+        assert end.value.code == 2
+        assert "crops would be taken for photos" in capsys.readouterr().err
 
 
 def test_a_crop_that_is_missing_is_made_again(prepared, run_script, people):
@@ -143,20 +213,32 @@ def test_names_that_would_collide_are_kept_apart(tmp_path):
         "ada/2.png": "2.JPEG",
     }
     assert {identity_of(name) for name in photos} == {"ada"}
+    assert identity_of("ada.png/1.png") == "ada.png"
+    assert identity_of("ada/2003/1.png") == "ada"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
-def test_a_name_that_is_no_utf_8_can_be_indexed(tmp_path):
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/ada\xff.png")).touch()
-    assert list(photos_of(tmp_path)) == ["ada\\udcff.png"]
+def test_a_name_that_is_no_utf_8_or_two_lines_can_be_indexed(people, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in (b"/ada\xff.png", b"/bob\ncem.png"):
+        target = os.fsencode(tmp_path / "in") + name
+        shutil.copy(people / "astronaut" / "astronaut_0001.png", target)
+        Path(os.fsdecode(target[:-4] + b"_broken.png")).write_text("broken")
+    index = dataset.prepare(photos_of(tmp_path / "in"), tmp_path / "out", [plqlite.sface("cpu")])
+    assert index["image"].tolist() == ["ada\\udcff.png", "bob cem.png"]
+    assert len(open_table(tmp_path / "out" / "skipped.csv", SKIPPED)) == 2
+    before = times(tmp_path / "out")
+    dataset.prepare(photos_of(tmp_path / "in"), tmp_path / "out", [plqlite.sface("cpu")])
+    assert times(tmp_path / "out") == before
 
 
 def test_an_empty_folder_is_an_error(run_script, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
     for script in ("prepare_lfw", "prepare_colorferet"):
         with pytest.raises(SystemExit) as end:
-            run_script(script, tmp_path, "--out", tmp_path / "out")
+            run_script(script, tmp_path / "in", "--out", tmp_path / "out")
         assert end.value.code == 2
-        assert f"photos below {tmp_path}" in capsys.readouterr().err
+        assert f"photos below {tmp_path / 'in'}" in capsys.readouterr().err
 
 
 def test_lfw_is_downloaded_by_scikit_learn_and_its_hash_checked(
@@ -182,6 +264,12 @@ def test_lfw_is_downloaded_by_scikit_learn_and_its_hash_checked(
         "astronaut/astronaut_0001.png",
         "grace_hopper/grace_hopper_0001.png",
     }
+    originals = tmp_path / "out" / "originals"
+    next(originals.rglob("astronaut_0001.jpg")).unlink()
+    (originals / "complete").unlink()  # as if unpacking had been interrupted
+    run_script("prepare_lfw", "--out", tmp_path / "out", "--model", "sface")
+    assert "2 faces of 2 people" in capsys.readouterr().out
+    assert len(list(originals.rglob("*.jpg"))) == 2
     shutil.rmtree(tmp_path / "out")
     monkeypatch.setattr(sklearn_lfw, "ARCHIVE", published._replace(checksum="0" * 64))
     with pytest.raises(SystemExit) as end, pytest.warns(UserWarning, match="SHA256"):
@@ -197,7 +285,7 @@ def test_colorferet_as_nist_gives_it_out(run_script, tmp_path, capsys):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bz2.compress(content.getvalue()) if path.suffix == ".bz2" else content.getvalue())
 
-    faces, copy = plqlite.sample_faces(), tmp_path / "colorferet"
+    faces, copy = plqlite.sample_faces(), tmp_path / "thumbnails" / "colorferet"
     first, second = (copy / dvd / "data" for dvd in ("dvd1", "dvd2"))
     packed(faces["astronaut"], first / "images" / "00001" / "00001_930831_fa_a.ppm.bz2")
     packed(faces["astronaut"], first / "images" / "00001" / "00001_930831_fb_a.ppm.bz2")
@@ -249,26 +337,33 @@ def test_random_masks_of_a_prepared_folder(run_script, prepared, tmp_path, model
         assert row["side"] == round(row["size"] * model.size / 112)
         square = np.s_[row["top"] : row["top"] + row["side"], row["left"] : row["left"] + row["side"]]
         assert (masked[square] == 0).all()
+        face = plqlite.load_face(prepared / model.name / name, model, aligned=True)[0]
+        experiment, _ = cover(face, name, row["size"], COLOURS["black"], row["seed"])
+        assert (masked == experiment.permute(1, 2, 0).numpy()).all()  # the experiment's own places
         masked[square] = clean[square]
         assert (masked == clean).all()
 
 
-def test_random_masks_are_drawn_by_seed_and_name(run_script, prepared, tmp_path, capsys):
+def test_random_masks_are_drawn_by_seed_and_name(run_script, people, prepared, tmp_path, capsys):
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         run_script("make_random_masks", prepared, "--out", tmp_path / out, "--seed", seed)
     a, b, c = (contents(tmp_path / out) for out in "abc")
     assert a == b
     assert a.keys() == c.keys()
     assert all(a[name] != c[name] for name in a if name.endswith(".png"))
-    for name in ("astronaut", "grace_hopper", "actor"):  # of fewer faces: the same places
-        shutil.rmtree(prepared / "sface" / name)
-    run_script("make_random_masks", prepared, "--out", tmp_path / "d")
+    for name in ("astronaut", "grace_hopper", "actor"):
+        shutil.rmtree(people / name)
+    run_script("prepare_lfw", people, "--out", tmp_path / "fewer")
+    run_script("make_random_masks", tmp_path / "fewer", "--out", tmp_path / "d")
     d = contents(tmp_path / "d", "*.png")
     assert len(d) == 30
-    assert all(a[name] == content for name, content in d.items())
-    skipped = pd.read_csv(tmp_path / "d" / "skipped.csv")
-    assert len(skipped) == 15
-    assert skipped["reason"].str.contains("No such file").all()
+    assert all(a[name] == content for name, content in d.items())  # of fewer faces: the same places
+    for wrong in ([prepared, "--seed", -1], [tmp_path / "nowhere"]):
+        with pytest.raises(SystemExit) as end:
+            run_script("make_random_masks", *wrong, "--out", tmp_path / "e")
+        assert end.value.code == 2
+        assert not (tmp_path / "e").exists()
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         run_script("make_random_masks", prepared, "--out", tmp_path / "a", "--seed", 1)
     assert "was made with another seed than 1" in capsys.readouterr().err
@@ -317,5 +412,5 @@ def test_a_folder_of_photos_is_aligned_first(run_script, people, tmp_path):
 def test_crops_of_a_folder_or_model_that_was_not_prepared_are_an_error(prepared, tmp_path, tiny):
     with pytest.raises(FileNotFoundError, match=r"holds no index\.csv"):
         aligned_faces(tmp_path, tiny)
-    with pytest.raises(FileNotFoundError, match="holds no crops for tiny"):
+    with pytest.raises(FileNotFoundError, match="9 of 9 crops for tiny are missing"):
         aligned_faces(prepared, tiny)

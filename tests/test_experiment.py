@@ -3,9 +3,9 @@ import dataclasses
 import pandas as pd
 import pytest
 import torch
-from conftest import random_images, tiny_model
 
 import plqlite
+from conftest import random_images, tiny_model
 from plqlite import experiment
 from plqlite.disturb import COLOURS, coloured_mask, place_generator, random_mask, scaled_size, skin_colour
 from plqlite.experiment import mask_experiment
@@ -36,9 +36,8 @@ def test_rows_are_what_the_equations_say(tiny, faces):
             "masked_quality": masked.quality.item(),
             "delta_q": quality_change(clean, masked).item(),
             "delta_p": pixel_change(clean, masked, mask[None]).item(),
-            "delta_p_outside": pixel_change(clean, masked, ~mask[None]).item(),
-            "clean_auc": localisation_auc(clean.plq[0], mask),
-            "auc": localisation_auc(masked.plq[0], mask),
+            "clean_auc": localisation_auc(clean.saliency[0], mask),
+            "auc": localisation_auc(masked.saliency[0], mask),
         }
         assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-5)
         assert [row["top"], row["left"]] == mask.nonzero()[0].tolist()
@@ -63,7 +62,7 @@ def test_a_face_and_its_masked_versions_see_the_same_dropout(tiny, faces):
     """A mask in the colour that is there already changes nothing at all."""
     uniform = torch.full((3, 16, 16), 90.0)
     rows = mask_experiment(tiny, {"ada": uniform}, colours={"skin": skin_colour}, seeds=range(5))
-    for name in ("delta_q", "delta_p", "delta_p_outside"):
+    for name in ("delta_q", "delta_p"):
         assert rows[name].abs().max() < 1e-5
     assert (share_positive(rows["delta_q"].round(4), rows["identity"]).mean) == 0
 
@@ -91,7 +90,7 @@ def test_goes_on_where_it_was_interrupted(tiny, faces, tmp_path, monkeypatch):
     assert len(pd.read_csv(table)) == 8
     table.write_bytes(saved[:-9])  # the last row was cut off
     pd.testing.assert_frame_equal(mask_experiment(tiny, faces, **OPTIONS, table=table), whole, rtol=1e-4)
-    assert [len(call[3]) for call in calls] == [8, 8, 1, 8, 8]  # of the first face the lost row alone
+    assert [len(call[4]) for call in calls] == [8, 8, 1, 8, 8]  # of the first face the lost row alone
     again = mask_experiment(tiny, faces, **OPTIONS, table=table)
     pd.testing.assert_frame_equal(
         again, mask_experiment(tiny, faces, **OPTIONS, table=table), check_exact=True
@@ -114,8 +113,55 @@ def test_rows_of_another_setup_do_not_count(faces, tmp_path):
     assert len(pd.read_csv(table)) == 3 * 15
 
 
+def test_rows_of_another_image_colour_or_network_do_not_count(tiny, faces, tmp_path):
+    """Under the same names: nothing stale comes back."""
+    table = tmp_path / "rows.csv"
+    first = mask_experiment(tiny, faces, sizes=[40], colours={"mine": (255, 0, 0)}, table=table)
+    others = dict(zip(faces, random_images(3, seed=5), strict=True))
+    for changed in (
+        mask_experiment(tiny, faces, sizes=[40], colours={"mine": (1, 2, 3)}, table=table),
+        mask_experiment(tiny, others, sizes=[40], colours={"mine": (255, 0, 0)}, table=table),
+        mask_experiment(tiny_model(seed=3), faces, sizes=[40], colours={"mine": (255, 0, 0)}, table=table),
+    ):
+        assert (changed["delta_p"] != first["delta_p"]).all()
+    again = mask_experiment(tiny, faces, sizes=[40], colours={"mine": (255, 0, 0)}, table=table)
+    pd.testing.assert_frame_equal(again, first, check_exact=True)
+    assert len(pd.read_csv(table)) == 4 * 3
+
+
+def test_what_is_asked_for_twice_is_measured_once(tiny, faces, tmp_path):
+    rows = mask_experiment(tiny, faces, sizes=[30, 30], seeds=[0, 0, 1], table=tmp_path / "rows.csv")
+    assert len(rows) == 3 * 2
+    text = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "rows.csv").write_text(text + text.partition("\n")[2])  # as of two runs at once
+    again = mask_experiment(tiny, faces, sizes=[30, 30], seeds=[0, 0, 1], table=tmp_path / "rows.csv")
+    pd.testing.assert_frame_equal(again, rows)
+
+
+def test_many_masks_are_saved_sixteen_at_a_time(tiny, faces, tmp_path, monkeypatch):
+    calls, original = [], experiment.explain
+
+    def interrupted(model, images, passes):
+        calls.append(len(images))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(model, images, passes)
+
+    monkeypatch.setattr(experiment, "explain", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mask_experiment(tiny, faces, sizes=[30], seeds=range(40), table=tmp_path / "rows.csv")
+    assert calls == [1, 16, 16, 8]
+    assert len(pd.read_csv(tmp_path / "rows.csv")) == 32
+
+
+@pytest.mark.parametrize("nothing", [{"sizes": []}, {"colours": {}}, {"seeds": []}])
+def test_nothing_to_measure_is_an_error(tiny, faces, nothing):
+    with pytest.raises(ValueError, match="Nothing to measure"):
+        mask_experiment(tiny, faces, **nothing)
+
+
 def test_no_faces_is_an_error(tiny):
-    with pytest.raises(ValueError, match="no faces"):
+    with pytest.raises(ValueError, match="Nothing to measure"):
         mask_experiment(tiny, {})
 
 

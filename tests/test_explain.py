@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import random_images, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
 import plqlite
+from conftest import random_images, tiny_model
 
 DOUBLE = tiny_model().double()
 IMAGE = random_images(1).double()

@@ -8,13 +8,13 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from conftest import random_images
 from facenet_pytorch import InceptionResnetV1
 from networks import export, iresnet, small, with_statistics
 from torch import nn
 from torch.nn.functional import normalize
 
 import plqlite
+from conftest import random_images
 from plqlite import UnusableModel, weights
 from plqlite.weights import FACENET, SFACE, find_weights
 

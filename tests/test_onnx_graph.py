@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import random_images
 from networks import export, small, with_statistics
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.functional import normalize
 
 import plqlite
+from conftest import random_images
 from plqlite import UnusableModel, models, onnx_graph
 from plqlite.onnx_graph import find_split, read_onnx, recogniser
 from plqlite.weights import SFACE, find_weights

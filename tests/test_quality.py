@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import random_images
 from scipy.spatial.distance import pdist
 
 import plqlite
+from conftest import random_images
 from plqlite.quality import (
     DropoutHasNoEffect,
     closed_form_quality,

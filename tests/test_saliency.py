@@ -1,8 +1,8 @@
 import pytest
 import torch
-from conftest import random_images, tiny_model
 
 import plqlite
+from conftest import random_images, tiny_model
 from plqlite.regression import QualityRegression, node_weights
 from plqlite.saliency import (
     centre_and_background,

@@ -5,11 +5,11 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from conftest import random_images, tiny_model
 from matplotlib.figure import Figure
 from PIL import Image
 
 import plqlite
+from conftest import random_images, tiny_model
 from plqlite.show import COLOUR_BLIND_SAFE, draw_map, overlay, save_figure
 
 PHOTO = plqlite.sample_faces()["astronaut"]

@@ -31,7 +31,7 @@ def test_a_new_table_is_empty_and_typed(tmp_path):
     assert [table[name].dtype.kind for name in ("count", "value")] == ["i", "f"]
 
 
-@pytest.mark.parametrize("cut", range(1, 25))
+@pytest.mark.parametrize("cut", [1, 2, 10, 24])
 def test_a_row_that_was_cut_off_is_removed_from_the_file_too(table, cut):
     whole = table.read_bytes()
     table.write_bytes(whole[:-cut])
@@ -50,6 +50,22 @@ def test_another_table_is_refused_and_left_alone(table):
     with pytest.raises(ValueError, match=r"is another table \(its columns: name, count, value\)"):
         open_table(table, {"name": str, "age": int})
     assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ['{"alpha": 3}', "a,b\n1,2\nprecious last line", ""])
+def test_a_file_of_something_else_is_left_alone(tmp_path, content):
+    path = tmp_path / "scaling.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="is another table"):
+        open_table(path, COLUMNS)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("row", [b"ada,many,1.0\n", b"ada,1,1.0,2.0,3.0\n", b"\xe9,1,1.0\n"])
+def test_a_damaged_table_is_named(table, row):
+    table.write_bytes(table.read_bytes() + row)
+    with pytest.raises(ValueError, match=r"table\.csv is damaged"):
+        open_table(table, COLUMNS)
 
 
 def test_a_row_without_a_column_is_refused(table):

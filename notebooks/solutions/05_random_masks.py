@@ -55,7 +55,7 @@ print(f"raw: {raw[10] / raw[100]:.0f} times the scatter")
 print(f"mean Q̂ with 10 passes {level[10]:.2f}, with 100 passes {level[100]:.1f}")
 assert 2 < raw[10] / raw[100] < 5
 assert pixels[10] < pixels[100]
-assert level[10] > 0.95
+assert level[10] > level[100] + 0.2
 
 # %% [markdown]
 # ## 2. Break the pairing
@@ -69,7 +69,9 @@ disturbed = [plqlite.explain(facenet, masked, seed=seed) for seed in range(8)]
 paired = torch.stack([quality_change(clean[seed], disturbed[seed]) for seed in range(8)])  # (8, 9)
 unpaired = torch.stack([quality_change(clean[seed], disturbed[seed - 1]) for seed in range(8)])
 scatter = {"shared": paired.std(0).mean().item(), "different": unpaired.std(0).mean().item()}
-print({label: f"{value:.2f}" for label, value in scatter.items()})
+print(
+    {label: f"{value:.2f}" for label, value in scatter.items()}, f"; the effect itself is {paired.mean():.2f}"
+)
 assert scatter["different"] > 2 * scatter["shared"]
 
 # %% [markdown]
