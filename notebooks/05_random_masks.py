@@ -289,36 +289,43 @@ assert (share["facenet", "delta_q"]["high"][[20, 30]] > 0.5).all()
 #
 # Pick one covered pixel and one that is not. How likely is it that the covered one has the lower $P$? This chance is the area under the ROC curve (AUC) of $1-P$ as a detector of the mask: 1 is perfect, 0.5 is guessing. Multiply $\hat Q$ by anything, and it stays the same. We can even compute it *before* the mask is there, on the clean map: so much was due to the place itself. If it rises when the mask comes, the map has answered to the mask.
 
+
 # %%
-before, after, rise = {}, {}, {}
-_, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-for shift, marker, (name, table) in zip((-0.8, 0.8), "os", tables.items()):
-    before[name] = by_size(table, table["clean_auc"], mean_over_identities)
-    after[name] = by_size(table, table["auc"], mean_over_identities)
-    rise[name] = by_size(table, table["auc"] - table["clean_auc"], mean_over_identities)
-    draw_estimates(axes[0], before[name], f"{name}, before", shift, marker)
-    draw_estimates(axes[0], after[name], f"{name}, after", shift, marker)
-    draw_estimates(axes[1], rise[name], name, shift, marker)
-axes[0].axhline(0.5, color="black", linewidth=1)
-axes[0].set(title="finding the mask by low P", ylabel="AUC of 1 − P", ylim=(0, 1))
-axes[1].axhline(0, color="black", linewidth=1)
-axes[1].set(title="what the mask adds", ylabel="AUC after − before", ylim=(-0.1, 0.6))
-for axis in axes:
-    axis.set(xlabel="side of the mask s", xticks=SIZES)
-    axis.legend(fontsize=8, ncols=2, loc="upper left")
-plt.show()
+def finding(tables):
+    """Draw the AUC before and after the mask, and its rise; return the numbers."""
+    before, after, rise = {}, {}, {}
+    _, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for shift, marker, (name, table) in zip((-0.8, 0.8), "os", tables.items()):
+        before[name] = by_size(table, table["clean_auc"], mean_over_identities)
+        after[name] = by_size(table, table["auc"], mean_over_identities)
+        rise[name] = by_size(table, table["auc"] - table["clean_auc"], mean_over_identities)
+        draw_estimates(axes[0], before[name], f"{name}, before", shift, marker)
+        draw_estimates(axes[0], after[name], f"{name}, after", shift, marker)
+        draw_estimates(axes[1], rise[name], name, shift, marker)
+    axes[0].axhline(0.5, color="black", linewidth=1)
+    axes[0].set(title="finding the mask by low P", ylabel="AUC of 1 − P", ylim=(0, 1))
+    axes[1].axhline(0, color="black", linewidth=1)
+    axes[1].set(title="what the mask adds", ylabel="AUC after − before", ylim=(-0.1, 0.6))
+    for axis in axes:
+        axis.set(xlabel="side of the mask s", xticks=SIZES)
+        axis.legend(fontsize=8, ncols=2, loc="upper left")
+    plt.show()
+    return before, after, rise
+
+
+before, after, rise = finding(tables)
 
 # %% [markdown]
 # *Right:* at every size, for both networks, the AUC rises. The map has answered to the place, and not with its level alone: this is a stronger statement than $\Delta_p > 0$.
 #
-# *Left:* but look where it starts and where it ends. Before, a mask mostly lies on what the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's is at the level of guessing, FaceNet's above it from 20 pixels on, yet far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
+# *Left:* but look where it starts and where it ends. Before, a mask mostly lies on what the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's is no better than guessing; FaceNet's is, from 20 pixels on, yet far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
 
 # %%
 for name in models:
     assert (rise[name]["low"] > 0).all()
     assert (before[name]["mean"] < 0.5).all()
-    assert after[name]["mean"].max() < 0.75
-assert after["sface"]["mean"].between(0.42, 0.56).all()
+    assert (after[name]["mean"] < 0.75).all()
+assert (after["sface"]["mean"] < 0.56).all()
 assert (after["facenet"]["low"][[20, 30, 40, 50]] > 0.5).all()
 
 # %% [markdown]
@@ -374,7 +381,7 @@ assert hurts["facenet"].min() < -0.05 < hurts["sface"].min()
 # %% [markdown]
 # ## On a full data set
 #
-# The paper used ColorFERET; LFW is free. With either on your disk, the distributions and shares are computed for it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data, and is not measured again.
+# The paper used ColorFERET; LFW is free. With either on your disk the same analysis runs on it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data, and is not measured again.
 
 
 # %%
@@ -390,6 +397,7 @@ if "PLQLITE_DATA" in os.environ:
     full = on_data_set(os.environ["PLQLITE_DATA"])
     distributions(full)
     print(pd.concat(shares(full), names=["model", "difference", "size"]).round(2))
+    print(pd.concat(finding(full)[-1], names=["model", "size"]).round(2))
 else:
     print(
         "No data set: run  python data_scripts/prepare_lfw.py --out data/lfw  and set PLQLITE_DATA to its full path"
