@@ -189,10 +189,10 @@ panel(
 # %% [markdown]
 # ## Many masks
 #
-# An experiment is a table: a row for each face, size and place. `mask_experiment` makes it. Nine faces, five sizes, five random places each:
+# An experiment is a table: a row for each face, size and place. `mask_experiment` makes it. Nine faces, five sizes, four random places each:
 
 # %%
-tables = {name: mask_experiment(model, faces[name], seeds=range(5)) for name, model in models.items()}
+tables = {name: mask_experiment(model, faces[name], seeds=range(4)) for name, model in models.items()}
 large = tables["facenet"].query("image == 'astronaut' and size == 50")
 large[["image", "size", "seed", "delta_q"]].round(1)
 
@@ -219,7 +219,7 @@ distributions(tables)
 #
 # ## How often, and how sure?
 #
-# Nine people are few, and their forty-five masks of a size are not forty-five independent trials: what happens on one face tends to happen again on the same face. So the intervals come from drawing *people* again and again, each with all their masks (a bootstrap over identities, 95 %). Even these are too narrow rather than too wide: six of the nine stand in one group photo, and where all 45 masks agree the interval shrinks to a point, which no one should take for certainty.
+# Nine people are few, and their thirty-six masks of a size are not thirty-six independent trials: what happens on one face tends to happen again on the same face. So the intervals come from drawing *people* again and again, each with all their masks (a bootstrap over identities, 95 %). Even these are too narrow rather than too wide: six of the nine stand in one group photo, and where all 36 masks agree the interval shrinks to a point, which no one should take for certainty.
 
 
 # %%

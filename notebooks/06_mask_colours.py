@@ -103,11 +103,11 @@ for name, model in models.items():
 #
 # ## Many faces, many places
 #
-# Nine faces, four places each, a square of 30 pixels. All thirteen colours take the *same* places, so they can be compared pair by pair: what is easy or hard about a place cancels.
+# Nine faces, three places each, a square of 30 pixels. All thirteen colours take the *same* places, so they can be compared pair by pair: what is easy or hard about a place cancels.
 
 # %%
 tables = {
-    name: mask_experiment(model, faces[name], sizes=[30], colours=colours, seeds=range(4))
+    name: mask_experiment(model, faces[name], sizes=[30], colours=colours, seeds=range(3))
     for name, model in models.items()
 }
 
