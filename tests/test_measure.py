@@ -108,3 +108,11 @@ def test_nan_is_no_value():
 def test_no_values_or_a_wrong_number_of_identities_are_refused(values, people):
     with pytest.raises(ValueError, match="give one identity for each value"):
         share_positive(values, people)
+
+
+def test_interval_weighs_people_by_their_photos():
+    people = [f"{person}" for person in range(200) for _ in range(9 if person % 2 else 1)]
+    values = [float(int(person) % 2 == 0) for person in people]
+    found = mean_over_identities(values, people)
+    assert found.mean == pytest.approx(0.1)
+    assert 0.07 < found.low < 0.1 < found.high < 0.13  # a mean over the means of people would be 0.5
