@@ -4,17 +4,23 @@
 
 NAME is what the command line knows (default: sface and facenet), or the path of an .onnx file.
 
-Every photo below FOLDER is measured once; the measurements go to a .csv beside the result, so that
+Every photo below FOLDER is measured once; the measurements go to two .csv beside the result, so that
 a run that was interrupted goes on where it stopped (use another --out for another folder). Photos
-that cannot be used are listed there with the reason.
+that cannot be used are listed there with the reason. The result also holds the usual map: how log Ŝ is
+spread over a face that nothing covers, on a grid of 28×28. A picture beside it shows Q before and after
+Eq. 2 for each model, as Fig. 11 does for Adience (get that with prepare_adience.py, and give the folder
+of its faces here).
 """
 
 import argparse
+import base64
 import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -27,18 +33,20 @@ from plqlite.tables import append_rows, open_table
 
 MEASURED = ("quality", "centre", "background")
 COLUMNS = {"model": str, "image": str} | dict.fromkeys(MEASURED, float) | {"skipped": str}
+LEVELS = {"model": str, "image": str, "level": str}  # 28×28 numbers of 16 bits, in base 64
 
 
-def measure(model: plqlite.FaceModel, photo: Path) -> dict[str, float | str]:
-    """Return Q of a photo, and the saliency of its centre and background per unit of Q̂."""
+def measure(model: plqlite.FaceModel, photo: Path) -> tuple[dict[str, float | str], str]:
+    """Return Q of a photo, the saliency of its centre and background per unit of Q̂, and its level."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # several faces: the largest is what we want
             images = plqlite.load_face(photo, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
-        return dict.fromkeys(MEASURED) | {"skipped": str(error)}
-    values = zip(MEASURED, calibration.measure(model, images), strict=True)
-    return {name: float(f"{value.item():.6g}") for name, value in values} | {"skipped": ""}
+        return dict.fromkeys(MEASURED) | {"skipped": str(error)}, ""
+    *values, level = calibration.measure(model, images)
+    row = {name: float(f"{value.item():.6g}") for name, value in zip(MEASURED, values, strict=True)}
+    return row | {"skipped": ""}, base64.b64encode(level[0].cpu().numpy().astype("<f2").tobytes()).decode()
 
 
 def fit(rows: pd.DataFrame, provenance: str = "") -> plqlite.Scaling:
@@ -52,14 +60,39 @@ def label(model: plqlite.FaceModel) -> str:
     return f"{model.name} {model.card['sha256'][:8]}" if model.file else model.name
 
 
-def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path) -> None:
+def usual(rows: pd.DataFrame, levels: pd.DataFrame) -> plqlite.models.Usual:
+    """Learn the usual map of a model from the photos of some rows."""
+    texts = levels.drop_duplicates(["model", "image"], keep="last").merge(rows[["model", "image"]])["level"]
+    maps = np.stack([np.frombuffer(base64.b64decode(text), "<f2").reshape(28, 28) for text in texts])
+    return calibration.usual_map(torch.from_numpy(maps.astype(np.float32)))
+
+
+def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path, levels: Path) -> None:
     """Append a row for every photo that has none yet."""
     known = open_table(table, COLUMNS)
+    open_table(levels, LEVELS)
     done = set(known["image"][known["model"] == label(model)])
     for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
         if image not in done:
-            row = {"model": label(model), "image": image} | measure(model, photo)
-            append_rows(table, COLUMNS, [row])
+            row, level = measure(model, photo)
+            key = {"model": label(model), "image": image}
+            if level:
+                append_rows(levels, LEVELS, [key | {"level": level}])
+            append_rows(table, COLUMNS, [key | row])  # last: a row stands for a complete measurement
+
+
+def draw(rows: pd.DataFrame, result: dict[str, dict], path: Path) -> None:
+    """Draw how Q is distributed before and after Eq. 2, two panels for each model (Fig. 11)."""
+    figure, axes = plt.subplots(
+        len(result), 2, squeeze=False, figsize=(8, 2.6 * len(result)), layout="constrained"
+    )
+    for (raw, scaled), (name, fitted) in zip(axes, result.items(), strict=True):
+        quality = torch.tensor(rows["quality"][rows["model"] == name].dropna().to_numpy())
+        raw.hist(quality, bins=40, range=(0, 1))
+        raw.set(title=f"{name}, n = {len(quality)}", xlabel="Q")
+        scaled.hist(plqlite.scale_quality(quality, fitted["alpha"], fitted["r"]), bins=40, range=(0, 1))
+        scaled.set(title=f"α = {fitted['alpha']}, r = {fitted['r']}", xlabel="Q̂")
+    write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def main() -> None:
@@ -75,28 +108,32 @@ def main() -> None:
     photos = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in suffixes)
     if not photos:
         parser.error(f"no photos below {arguments.folder}")
-    table = arguments.out.with_suffix(".csv")
+    table, levels = arguments.out.with_suffix(".csv"), arguments.out.with_suffix(".levels.csv")
     if table == arguments.out:
         parser.error(f"--out {arguments.out}: the measurements take this name, choose one that ends in .json")
     images = {photo.relative_to(arguments.folder).as_posix(): photo for photo in photos}
 
-    result, skipped = {}, 0
+    result, skipped, measured = {}, 0, []
     for name in arguments.model:
         model = load_model(name)
-        measure_all(model, images, table)
+        measure_all(model, images, table, levels)
         rows = open_table(table, COLUMNS)
         rows = rows[(rows["model"] == label(model)) & rows["image"].isin(list(images))]
         used = rows[rows["skipped"] == ""]
         skipped += len(rows) - len(used)
+        measured.append(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
         try:
             scaling = fit(used, f"calibrate.py on {photos_used}; 100 passes, seed 0, signed")
         except ValueError as error:
             parser.exit(1, f"{model.name}: {error}\n")
-        calibration.save_scaling(model, scaling)
-        result[label(model)] = asdict(scaling)
-        print(label(model), result[label(model)])
-    write_aside(arguments.out, lambda file: file.write((json.dumps(result, indent=2) + "\n").encode()))
+        usual_map = usual(used, open_table(levels, LEVELS))
+        calibration.save_scaling(model, scaling, usual_map)
+        result[label(model)] = calibration.calibration_entry(scaling, usual_map)
+        print(label(model), asdict(scaling))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in result.items())
+    write_aside(arguments.out, lambda file: file.write(f"{{\n{lines}\n}}\n".encode()))
+    draw(pd.concat(measured), result, arguments.out.with_suffix(".png"))
     print(f"{skipped} of {len(images) * len(result)} measurements skipped; see {table}")
 
 

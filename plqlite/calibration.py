@@ -8,9 +8,9 @@ import torch
 from tqdm import tqdm
 
 from plqlite.explain import explain, write_aside
-from plqlite.models import FaceModel, Scaling, identity, scaling_file
+from plqlite.models import FaceModel, Scaling, Usual, identity, scaling_file
 from plqlite.quality import fit_scaling, scale_quality
-from plqlite.saliency import centre_and_background, fit_gamma
+from plqlite.saliency import centre_and_background, fit_gamma, relative_level
 
 
 def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
@@ -44,13 +44,14 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     batches = tqdm(images.split(8), desc=f"calibrating {model.name}", disable=None)
     measured = [measure(model, batch) for batch in batches]
     provenance = f"calibrate on {len(images)} images; 100 passes, seed 0, signed"
-    scaling = fit(*(torch.cat(values) for values in zip(*measured, strict=True)), provenance)
+    quality, centre, background, _ = (torch.cat(values) for values in zip(*measured, strict=True))
+    scaling = fit(quality, centre, background, provenance)
     save_scaling(model, scaling)
     return scaling
 
 
-def save_scaling(model: FaceModel, scaling: Scaling) -> None:
-    """Write a model's constants beside its weights, if these are a file of their own.
+def save_scaling(model: FaceModel, scaling: Scaling, usual: Usual | None = None) -> None:
+    """Write a model's constants, and its usual map, beside its weights, if these are a file of their own.
 
     Raises
     ------
@@ -59,11 +60,48 @@ def save_scaling(model: FaceModel, scaling: Scaling) -> None:
     """
     path = scaling_file(model)
     if path is not None:
-        saved = {"scaling": asdict(scaling), "model": identity(model)}
-        write_aside(path, lambda file: file.write((json.dumps(saved, indent=2) + "\n").encode()))
+        saved = {"scaling": calibration_entry(scaling, usual), "model": identity(model)}
+        write_aside(path, lambda file: file.write((json.dumps(saved) + "\n").encode()))
 
 
-def measure(model: FaceModel, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def calibration_entry(scaling: Scaling, usual: Usual | None = None) -> dict:
+    """Return what `read_calibration` of plqlite/models.py reads: for a JSON file."""
+    if usual is None:
+        return asdict(scaling)
+    rounded = {name: value.double().mul(100).round().div(100) for name, value in usual._asdict().items()}
+    return asdict(scaling) | {
+        "usual": {"mean": rounded["mean"].tolist(), "spread": rounded["spread"].clamp_min(0.01).tolist()}
+    }
+
+
+def usual_map(levels: torch.Tensor) -> Usual:
+    """Learn how the maps of undisturbed faces look, so that what is unusually low can be told.
+
+    Parameters
+    ----------
+    levels : (N, 28, 28), `relative_level` of the saliency of N faces without occluders; a hundred or more
+
+    Returns
+    -------
+    Usual, to be assigned: model.usual = …
+
+    Raises
+    ------
+    ValueError
+        Fewer than two.
+
+    Examples
+    --------
+    >>> model.usual = usual_map(relative_level(explain(model, images).saliency))
+    """
+    if len(levels) < 2:
+        raise ValueError(f"{len(levels)} faces: a usual map needs at least 2, better a hundred.")
+    return Usual(levels.mean(0).cpu(), levels.std(0).cpu())
+
+
+def measure(
+    model: FaceModel, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Measure what the constants depend on.
 
     Parameters
@@ -73,17 +111,18 @@ def measure(model: FaceModel, images: torch.Tensor) -> tuple[torch.Tensor, torch
 
     Returns
     -------
-    quality Q, saliency Ŝ of the face's centre and of the background, per unit of Q̂; each (B,)
+    quality Q, saliency Ŝ of the face's centre and of the background, per unit of Q̂; each (B,);
+    `relative_level`, (B, 28, 28)
 
     Examples
     --------
-    >>> quality, centre, background = measure(model, images)
+    >>> quality, centre, background, level = measure(model, images)
     """
     plain = copy.copy(model)
     plain.scaling = Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out: Ŝ is proportional to Q̂
     explanation = explain(plain, images)
     per_quality = explanation.saliency / explanation.scaled_quality[:, None, None]  # (B, H, W)
-    return explanation.quality, *centre_and_background(per_quality)
+    return explanation.quality, *centre_and_background(per_quality), relative_level(per_quality)
 
 
 def fit(
@@ -102,7 +141,7 @@ def fit(
 
     Examples
     --------
-    >>> fit(*measure(model, images))
+    >>> fit(*measure(model, images)[:3])
     """
     alpha, r = fit_scaling(quality)
     scaled = scale_quality(quality, alpha, r)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -32,6 +33,13 @@ class Scaling:
     provenance: str = ""
 
 
+class Usual(NamedTuple):
+    """How the maps of undisturbed faces look to one model: mean and spread of `relative_level`."""
+
+    mean: torch.Tensor  # (28, 28)
+    spread: torch.Tensor  # (28, 28)
+
+
 class FaceModel(torch.nn.Module):
     """One network, one alignment, one scaling.
 
@@ -50,6 +58,10 @@ class FaceModel(torch.nn.Module):
     card : what a user should know: source, licence, hash, input, where the network is split
     channels : "RGB", or "BGR" for a network that takes blue first; images stay RGB for everybody else
     file : of the weights, which `calibrate` puts the scaling beside
+
+    Attributes
+    ----------
+    usual : how maps of undisturbed faces look; None if that is not known, see `calibration.usual_map`
 
     Examples
     --------
@@ -78,6 +90,7 @@ class FaceModel(torch.nn.Module):
         self.name, self.size, self.channels = name, size, channels
         self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
         self.align, self.scaling, self.file = align, scaling, file
+        self.usual: Usual | None = None  # see `plqlite.calibration.usual_map`
         self.backbone, self.head = backbone, head
         plain = (self.mean, self.std) == (0, 1)
         values = f"{channels} 0..255" if plain else f"{channels} (x − {self.mean})/{self.std}"
@@ -237,7 +250,7 @@ def facenet(training: str = "casia", device: str = "auto") -> FaceModel:
         model.card["sha256"] = weights.sha256(path)
         weights.compare(source, model.card["sha256"])
         model.file = path  # a package's folder, where casia lies, is not written to
-        model.scaling = saved_scaling(model)
+        restore_calibration(model)
     return _described(model, source)
 
 
@@ -346,7 +359,7 @@ def from_onnx(
         with _explained(path.name):
             _check_against_onnx_runtime(model, proto, graph, output)
             _check_gradient(model)
-    model.scaling = saved_scaling(model)
+    restore_calibration(model)
     return model.to(_device(device))
 
 
@@ -521,8 +534,27 @@ def _described(model: FaceModel, source: weights.Weights) -> FaceModel:
     model.card |= {"licence": source.licence, "source": source.source}
     fitted = json.loads(files("plqlite").joinpath("calibration.json").read_text("utf-8"))
     if source.name in fitted:
-        model.scaling = Scaling(**fitted[source.name])
+        model.scaling, model.usual = read_calibration(fitted[source.name])
     return model
+
+
+def read_calibration(entry: dict) -> tuple[Scaling, Usual | None]:
+    """Read what calibrate.py writes for a model: its constants and, if it has one, its usual map.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        Something else.
+    """
+    usual = entry.get("usual")
+    scaling = Scaling(**{name: value for name, value in entry.items() if name != "usual"})
+    if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
+        raise ValueError("a constant is not a finite number")
+    if usual is not None:
+        usual = Usual(*(torch.tensor(usual[name], dtype=torch.float32) for name in ("mean", "spread")))
+        if usual.mean.shape != (28, 28) or usual.spread.shape != (28, 28) or not usual.spread.min() > 0:
+            raise ValueError("its usual map is not one of 28×28 numbers")
+    return scaling, usual
 
 
 def scaling_file(model: FaceModel) -> Path | None:
@@ -534,8 +566,8 @@ def scaling_file(model: FaceModel) -> Path | None:
     return model.file.with_suffix(".scaling.json") if model.file and named else None
 
 
-def saved_scaling(model: FaceModel) -> Scaling | None:
-    """Read the scaling that `calibrate` saved beside a model, if it was fitted for this very model.
+def restore_calibration(model: FaceModel) -> None:
+    """Give a model the scaling that `calibrate` saved beside it, if it was fitted for this very model.
 
     Raises
     ------
@@ -544,18 +576,16 @@ def saved_scaling(model: FaceModel) -> Scaling | None:
     """
     path = scaling_file(model)
     if path is None or not path.exists():
-        return None
+        return
     try:
         saved = json.loads(path.read_text("utf-8"))
-        scaling, fitted_for = Scaling(**saved["scaling"]), saved["model"]
-        if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
-            raise ValueError("a constant is not a finite number")
+        (scaling, usual), fitted_for = read_calibration(saved["scaling"]), saved["model"]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and calibrate again.") from error
     if fitted_for != identity(model):
         warnings.warn(f"{path.name} was fitted for another model or input: left aside.", stacklevel=3)
-        return None
-    return scaling
+        return
+    model.scaling, model.usual = scaling, usual
 
 
 def identity(model: FaceModel) -> dict[str, str]:

@@ -115,6 +115,32 @@ def clip_by_norm(gradient: torch.Tensor, limit: float) -> torch.Tensor:
     return gradient * shrink.view(-1, 1, 1, 1)
 
 
+def relative_level(saliency: torch.Tensor) -> torch.Tensor:
+    """Return where a map is high and low, whatever its level: log Ŝ on a coarse grid.
+
+    Measured against the mean of the better half of the grid: what a disturbance lowers hardly moves it.
+
+    Parameters
+    ----------
+    saliency : (B, H, W), Ŝ
+
+    Returns
+    -------
+    (B, 28, 28), the same for every size of image.
+
+    Examples
+    --------
+    >>> relative_level(explanation.saliency).shape
+    torch.Size([1, 28, 28])
+    """
+    coarse = torch.nn.functional.adaptive_avg_pool2d(saliency[:, None], 28)  # (B, 1, 28, 28)
+    for _ in range(2):  # single pixels are noisy
+        coarse = torch.nn.functional.avg_pool2d(coarse, 3, stride=1, padding=1, count_include_pad=False)
+    level = coarse[:, 0].clamp_min(1e-30).log()  # (B, 28, 28)
+    better = level.flatten(1).sort(dim=1).values[:, level[0].numel() // 2 :]  # (B, 392)
+    return level - better.mean(dim=1)[:, None, None]
+
+
 def centre_and_background(saliency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Typical saliency of the middle of an aligned face and of what surrounds the face.
 

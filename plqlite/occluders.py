@@ -1,0 +1,220 @@
+"""Things in front of a face, drawn and placed by the landmarks, whose place is known to the pixel.
+
+Each is drawn once on a canvas that lies over ArcFace's 112×112 template, and carried from there to the
+photo: to whatever size, place and tilt the face has. They are cartoons, not photographs.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from plqlite.faces import ARCFACE_TEMPLATE, read_image
+
+FINE, AROUND = 4, 40  # pixels of the canvas for each of the template, and pixels of the template around it
+SIDE = (112 + 2 * AROUND) * FINE
+
+
+def occlude(photo: np.ndarray, landmarks: np.ndarray, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Put something in front of a face.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8, a whole photo: align it afterwards, with the face that was found before
+    landmarks : (5, 2) in pixels of the photo, see `plqlite.faces.Face`
+    kind : a key of OCCLUDERS
+    seed : chooses place, colour, texture and size, as far as the kind has a choice
+
+    Returns
+    -------
+    occluded photo (H, W, 3) uint8, mask (H, W) of bool: what is covered by more than half
+
+    Raises
+    ------
+    ValueError
+        Another kind.
+
+    Examples
+    --------
+    >>> face = find_faces(photo)[0]
+    >>> covered, mask = occlude(photo, face.landmarks, "surgical mask", seed=0)
+    """
+    if kind not in OCCLUDERS:
+        raise ValueError(f"There is no occluder {kind!r}: choose from {', '.join(OCCLUDERS)}.")
+    rng = np.random.default_rng([seed, zlib.crc32(kind.encode())])
+    drawn = np.asarray(OCCLUDERS[kind](rng, _skin(photo, landmarks)), dtype=np.float32)
+    alpha = drawn[..., 3:] / 255
+    layer = np.concatenate([drawn[..., :3] * alpha, alpha], axis=2)  # what is transparent has no colour
+    to_photo, *_ = np.linalg.lstsq(np.c_[ARCFACE_TEMPLATE, np.ones(5)], landmarks, rcond=None)  # (3, 2)
+    canvas = np.array([[1 / FINE, 0, -AROUND], [0, 1 / FINE, -AROUND], [0, 0, 1]])  # pixel -> template
+    warp = to_photo.T @ canvas  # (2, 3)
+    shrink = 1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))
+    if shrink > 1:  # a bilinear warp would skip pixels
+        layer = cv2.GaussianBlur(layer, (0, 0), 0.4 * shrink)
+    layer = cv2.warpAffine(layer, warp, (photo.shape[1], photo.shape[0]))  # (H, W, 4)
+    covered = photo * (1 - layer[..., 3:]) + layer[..., :3]
+    return np.uint8(covered.round().clip(0, 255)), layer[..., 3] > 0.5
+
+
+def _skin(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Return the median colour around the tip of the nose, RGB."""
+    reach = np.linalg.norm(landmarks[1] - landmarks[0]) / 4
+    left, top = (landmarks[2] - reach).clip(0, np.array(photo.shape[1::-1]) - 2).astype(int)
+    right, bottom = (landmarks[2] + reach).clip(2).astype(int)
+    patch = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return np.median(patch.reshape(-1, 3), axis=0)
+
+
+def _at(*points: Sequence[float]) -> list[tuple[float, float]]:
+    """Turn points of the template into points of the canvas."""
+    return [tuple((np.add(point, AROUND) * FINE).tolist()) for point in points]
+
+
+def _textured(shape: Image.Image, texture: np.ndarray) -> Image.Image:
+    """Fill a shape with a texture (SIDE, SIDE, 3)."""
+    filled = Image.fromarray(np.uint8(texture.clip(0, 255)))
+    filled.putalpha(shape)
+    return filled
+
+
+def _grain(rng: np.random.Generator, size: float, strength: float) -> np.ndarray:
+    """Draw blotches of a size, in pixels of the template, around 1: (SIDE, SIDE, 1)."""
+    noise = cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)).astype(np.float32), (0, 0), size * FINE)
+    return 1 + strength * (noise / noise.std())[..., None]
+
+
+def _square(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a square of 30 pixels in some colour."""
+    canvas = Image.new("RGBA", (SIDE, SIDE))
+    corner = rng.integers(8, 74, size=2)
+    fill = (*rng.integers(0, 256, size=3).tolist(), 255)
+    ImageDraw.Draw(canvas).rectangle(_at(corner, corner + 30), fill=fill)
+    return canvas
+
+
+def _glasses(rng: np.random.Generator, lens: tuple[int, int, int, int]) -> Image.Image:
+    """Draw two lenses, a bridge and the temples."""
+    canvas = Image.new("RGBA", (SIDE, SIDE))
+    draw, frame = ImageDraw.Draw(canvas), (*rng.integers(10, 60, size=3).tolist(), 255)
+    half = np.array([rng.uniform(13.5, 16), rng.uniform(10, 13)])
+    left, right = ARCFACE_TEMPLATE[:2]
+    for eye in (left, right):
+        box = _at(eye - half + (0, 2), eye + half + (0, 2))
+        draw.rounded_rectangle(box, radius=7 * FINE, fill=lens, outline=frame, width=int(2.6 * FINE))
+    wide = half[0]
+    bridge = np.add(left, (wide - 1, -1)), np.add(right, (1 - wide, -1))
+    temples = (np.add(left, (-wide, -3)), (-2, 44)), (np.add(right, (wide, -3)), (114, 44))
+    for line in (bridge, *temples):
+        draw.line(_at(*line), fill=frame, width=int(2.6 * FINE))
+    return canvas
+
+
+def _dark_glasses(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw sunglasses: the lenses count as covered."""
+    return _glasses(rng, (18, 18, 22, 250))
+
+
+def _clear_glasses(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw spectacles: only the frame counts as covered."""
+    return _glasses(rng, (235, 245, 255, 30))
+
+
+def _surgical_mask(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw one of the four textures that insightface ships over nose and mouth, with its straps."""
+    textures = Path(find_spec("insightface").submodule_search_locations[0], "data", "images")
+    texture = Image.fromarray(read_image(rng.choice(sorted(textures.glob("mask_*.jpg")))))
+    width, height = texture.size
+    (left, top), (right, bottom) = _at((12, 57), (100, 122))
+    border = (0.03 * width, 0.04 * height, 0.97 * width, 0.96 * height)
+    texture = texture.resize((int(right - left), int(bottom - top)), box=border)
+    cloth, canvas = Image.new("RGB", (SIDE, SIDE)), Image.new("RGBA", (SIDE, SIDE))
+    cloth.paste(texture, (int(left), int(top)))
+    straps = ((16, 68), (-6, 50)), ((20, 100), (-4, 86)), ((96, 68), (118, 50)), ((92, 100), (116, 86))
+    for strap in straps:
+        ImageDraw.Draw(canvas).line(_at(*strap), fill=(225, 225, 225, 255), width=int(1.5 * FINE))
+    half = [(56, 121), (32, 114), (17, 95), (13, 68), (35, 64), (50, 58)]
+    outline = half + [(112 - x, y) for x, y in reversed(half)]
+    shape = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(shape).polygon(_at(*outline), fill=255)
+    shape = shape.filter(ImageFilter.GaussianBlur(2 * FINE)).point(lambda value: 255 * (value > 127))
+    shade = 1 - 0.45 * np.abs(1.6 * np.linspace(-1, 1, SIDE)[None, :, None]) ** 3  # darker at the cheeks
+    canvas.alpha_composite(_textured(shape, np.asarray(cloth) * shade))
+    return canvas
+
+
+def _hand(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw palm, four fingers and a thumb over one side of mouth and cheek, in the colour of the face."""
+    side = rng.choice([-1, 1])
+    x, y, tilt = 56 + side * rng.uniform(14, 24), rng.uniform(92, 104), -side * rng.uniform(5, 30)
+    shape, gaps = Image.new("L", (SIDE, SIDE)), Image.new("L", (SIDE, SIDE))
+
+    def finger(layer: Image.Image, start: tuple, end: tuple, width: float) -> None:
+        """Draw a line with round ends."""
+        draw = ImageDraw.Draw(layer)
+        draw.line(_at(start, end), fill=255, width=int(width * FINE))
+        for end_x, end_y in (start, end):
+            reach = width / 2
+            draw.ellipse(_at((end_x - reach, end_y - reach), (end_x + reach, end_y + reach)), fill=255)
+
+    ImageDraw.Draw(shape).rounded_rectangle(
+        _at((x - 20, y - 10), (x + 20, y + 34)), radius=9 * FINE, fill=255
+    )
+    for number, length in enumerate((30, 37, 39, 33)):
+        root, bend = x - 15 + 10 * number, 1.2 * (number - 1.5)
+        finger(shape, (root, y), (root + bend, y - length), 9.5)
+        if number:
+            finger(gaps, (root - 5, y - 4), (root - 5 + bend, y - 26), 0.9)
+    finger(shape, (x - side * 16, y + 16), (x - side * 27, y - 10), 9)
+    turned = {"angle": tilt, "center": _at((x, y))[0]}
+    shape, gaps = shape.rotate(**turned), gaps.rotate(**turned).filter(ImageFilter.GaussianBlur(0.6 * FINE))
+    rim = np.asarray(shape.filter(ImageFilter.GaussianBlur(3 * FINE)))[..., None] / 255  # round at the edges
+    light = rng.uniform(0.85, 1.1) * (0.45 + 0.55 * rim) * (1 - 0.45 * np.asarray(gaps)[..., None] / 255)
+    return _textured(shape, skin * light * _grain(rng, 6, 0.05))
+
+
+def _scarf(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a striped scarf from the nose down."""
+    x = np.linspace(-AROUND, 112 + AROUND, 40)
+    y = rng.uniform(66, 78) + 2.5 * np.sin(x / 13 + rng.uniform(0, 6)) - 2 * ((x - 56) / 40) ** 2
+    shape = Image.new("L", (SIDE, SIDE))
+    below = ((112 + AROUND, 112 + AROUND), (-AROUND, 112 + AROUND))
+    ImageDraw.Draw(shape).polygon(_at(*zip(x, y, strict=True), *below), fill=255)
+    colours = rng.integers(30, 230, size=(2, 3))
+    v, u = np.mgrid[:SIDE, :SIDE, :1][:2] / FINE  # (SIDE, SIDE, 1) each
+    stripes = np.sin((v + u / 4 + 2 * np.sin(u / 9)) / rng.uniform(3, 5)) > 0
+    knitted = 1 + 0.12 * np.sin(2.6 * u) * np.sin(2.6 * v)
+    folded = 1 + 0.25 * np.sin((v + 6 * np.sin(u / 25)) / 9)
+    return _textured(shape, np.where(stripes, *colours) * knitted * folded * _grain(rng, 0.4, 0.06))
+
+
+def _hair(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a lock that falls over one eye."""
+    canvas = Image.new("RGBA", (SIDE, SIDE))
+    draw, side = ImageDraw.Draw(canvas), rng.choice([-1, 1])
+    colour = np.array(rng.choice([(40, 26, 18), (90, 58, 30), (25, 22, 22), (150, 115, 60)]))
+    t = np.linspace(0, 1, 16)
+    for across in rng.uniform(size=220):
+        root, tip = 34 * across - 6, 40 * across + rng.uniform(6, 10)
+        y = -36 + (86 + 34 * across**0.6 + rng.uniform(-7, 7)) * t
+        x = 56 + side * (root + (tip - root) * t**2 - rng.uniform(2, 5) * np.sin(np.pi * t))
+        shade = (colour * rng.uniform(0.6, 1.5)).clip(0, 255).astype(int).tolist()
+        width, strand = rng.uniform(0.8, 1.9) * FINE, _at(*zip(x, y, strict=True))
+        for step in range(len(strand) - 1):  # thinner towards the tip
+            thin = max(1, int(width * (1 - 0.12 * max(0, step - 10))))
+            draw.line(strand[step : step + 2], fill=(*shade, 255), width=thin)
+    return canvas
+
+
+OCCLUDERS: dict[str, Callable[[np.random.Generator, np.ndarray], Image.Image]] = {
+    "square": _square,
+    "dark glasses": _dark_glasses,
+    "clear glasses": _clear_glasses,
+    "surgical mask": _surgical_mask,
+    "hand": _hand,
+    "scarf": _scarf,
+    "hair": _hair,
+}
