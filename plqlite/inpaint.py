@@ -148,7 +148,7 @@ def mirror(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def average_face(faces: torch.Tensor) -> Inpainter:
-    """Make an inpainter that knows what a face looks like: `mirror`, but with an average face in place of Telea.
+    """Make an inpainter that knows what a face looks like: `mirror`, with an average face in place of Telea.
 
     The average takes over mean and contrast of what can be seen.
 
@@ -179,7 +179,7 @@ def _mirrored(image: torch.Tensor, mask: torch.Tensor, fill: Inpainter) -> torch
     """Fill from the other half, then use another inpainter for what is masked there, too."""
     both = mask & mask.flip(-1)
     image = torch.where(mask & ~both, image.flip(-1), image)
-    return fill(image, both) if both.any() else image
+    return torch.where(both, fill(image, both), image) if both.any() else image
 
 
 def telea(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ class Repair(NamedTuple):
 
 
 def repair(model: FaceModel, image: torch.Tensor, inpainter: Inpainter, seed: int = 0) -> Repair:
-    """Find the unusually low region of a face and fill it in; for comparison, fill in as many pixels elsewhere.
+    """Find the unusually low region of a face and fill it in; as controls, as many pixels elsewhere.
 
     Parameters
     ----------
