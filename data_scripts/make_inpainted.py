@@ -19,7 +19,9 @@ Run it again after an interruption: it goes on where it stopped.
 """
 
 import argparse
+import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ import torch
 
 import plqlite
 from plqlite.dataset import Made, aligned_faces, build, identity_of, photos_of, prepare, write_png
-from plqlite.faces import NoFaceFound, find_faces, read_image
+from plqlite.faces import Face, NoFaceFound, find_faces, read_image
 from plqlite.inpaint import INPAINTERS, Inpainter, average_face
 from plqlite.measure import share_positive
 from plqlite.models import load_model
@@ -47,15 +49,22 @@ def to_array(image: torch.Tensor) -> np.ndarray:
     return image.byte().permute(1, 2, 0).cpu().numpy()
 
 
-def crops(model: plqlite.FaceModel, photo: Path, kind: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Occlude a photo, and align photo (3, H, W) and mask (H, W) as the photo itself is aligned."""
+@lru_cache(maxsize=1)  # the same photo comes once for each occluder
+def largest_face(photo: Path) -> tuple[np.ndarray, Face]:
+    """Read a photo and find its largest face."""
     image = read_image(photo)
     found = find_faces(image)
     if not found:
         raise NoFaceFound(f"no face found in an image of {image.shape[1]}×{image.shape[0]} pixels")
-    covered, mask = occlude(image, found[0].landmarks, kind, seed)
+    return image, found[0]
+
+
+def crops(model: plqlite.FaceModel, photo: Path, kind: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Occlude a photo, and align photo (3, H, W) and mask (H, W) as the photo itself is aligned."""
+    image, face = largest_face(photo)
+    covered, mask = occlude(image, face.landmarks, kind, seed)
     white = np.repeat(np.uint8(mask)[..., None] * 255, 3, axis=2)
-    both = [model.align(each, found[0], model.size) for each in (covered, white)]
+    both = [model.align(each, face, model.size) for each in (covered, white)]
     image, truth = (torch.from_numpy(each).permute(2, 0, 1).to(model.device) for each in both)
     return image.float(), truth[0] > 127
 
@@ -67,11 +76,12 @@ def maker(
 
     def make(image: str, path: Path) -> Made:
         kind, name = image.split("/", 1) if occluded else ("", image)
+        own = zlib.crc32(f"{seed}/{image}".encode())  # another draw for each image, in whatever order
         if occluded:
-            face, truth = crops(model, path, kind, seed)
+            face, truth = crops(model, path, kind, own)
         else:
             face, truth = plqlite.load_face(path, model, aligned=True)[0], None
-        done = repair(model, face, inpainter, seed)
+        done = repair(model, face, inpainter, own)
         truths = None if truth is None else {image: truth}
         row = measure_repairs(model, {image: done}, truths).iloc[0].to_dict()
         row |= {"identity": identity_of(name), "kind": kind, "inpainter": label, "seed": seed}
