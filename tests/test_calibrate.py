@@ -3,12 +3,17 @@
 import csv
 import json
 
+import numpy as np
 import onnx
 import pytest
+import torch
 from networks import export, iresnet
+from PIL import Image
 
 import plqlite
 from plqlite import calibration
+from plqlite.models import read_calibration
+from plqlite.saliency import relative_level
 from plqlite.weights import SFACE, find_weights
 
 
@@ -25,8 +30,12 @@ def calibrate(run_script, people, tmp_path):
 
 def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     result, table = calibrate()
+    assert Image.open(table.with_suffix(".png")).size > (500, 400)  # Fig. 11, four panels
     for name, constants in result.items():
-        scaling = plqlite.Scaling(**constants)
+        scaling, usual = read_calibration(constants)
+        assert usual.mean.shape == usual.spread.shape == (28, 28)
+        bundled = getattr(plqlite, name)(device="cpu").usual
+        assert np.corrcoef(usual.mean.flatten(), bundled.mean.flatten())[0, 1] > 0.9  # of nine other photos
         assert scaling.alpha > 0
         assert 0.7 < scaling.r < 0.95
         assert "9 photos of people" in scaling.provenance
@@ -87,3 +96,28 @@ def test_two_files_of_one_name_are_two_models(tmp_path, people, run_script):
     models = {row["model"] for row in csv.DictReader((tmp_path / "c.csv").open(encoding="utf-8"))}
     assert len(models) == 2
     assert all(name.startswith("model ") for name in models)
+
+
+def test_the_usual_map_is_that_of_the_photos_and_is_found_beside_the_weights(tmp_path, people, run_script):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(find_weights(SFACE).read_bytes())
+    run_script("calibrate", people, "--model", path, "--out", tmp_path / "c.json")
+    model = plqlite.from_onnx(path, device="cpu")
+    images = torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
+    expected = calibration.usual_map(relative_level(plqlite.explain(model, images).saliency))
+    torch.testing.assert_close(model.usual.mean, expected.mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(model.usual.spread, expected.spread, atol=0.02, rtol=0)
+    assert model.scaling.alpha > 0
+
+
+@pytest.mark.parametrize("usual", [{"mean": [[0]], "spread": [[1]]}, {"mean": [[0] * 28] * 28}, "letter"])
+def test_a_damaged_usual_map_is_named(tmp_path, usual):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(find_weights(SFACE).read_bytes())
+    model = plqlite.from_onnx(path, device="cpu")
+    calibration.save_scaling(model, plqlite.Scaling(1.0, 0.5, 10.0))
+    saved = json.loads(path.with_suffix(".scaling.json").read_text("utf-8"))
+    saved["scaling"]["usual"] = usual
+    path.with_suffix(".scaling.json").write_text(json.dumps(saved), "utf-8")
+    with pytest.raises(ValueError, match="net.scaling.json is damaged"):
+        plqlite.from_onnx(path, device="cpu")

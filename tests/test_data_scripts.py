@@ -414,3 +414,119 @@ def test_crops_of_a_folder_or_model_that_was_not_prepared_are_an_error(prepared,
         aligned_faces(tmp_path, tiny)
     with pytest.raises(FileNotFoundError, match="9 of 9 crops for tiny are missing"):
         aligned_faces(prepared, tiny)
+
+
+def test_adience_and_vggface2_as_they_come(run_script, tmp_path, capsys):
+    faces = plqlite.sample_faces()
+    places = {
+        "adience/faces/7153718@N04/coarse_tilt_aligned_face.2282.11597935265_29bcdfa4a5_o.jpg": "astronaut",
+        "adience/faces/7153718@N04/coarse_tilt_aligned_face.2283.11597935265_29bcdfa4a5_o.jpg": "actor",
+        "adience/aligned/7153718@N04/landmark_aligned_face.2282.11597935265_29bcdfa4a5_o.jpg": "astronaut",
+        "vggface2/test/n000001/0001_01.jpg": "grace_hopper",
+        "vggface2/test/n000001/0002_01.jpg": "grace_hopper",
+        "vggface2/test/n000009/0001_02.jpg": "actor",
+        "vggface2/test/meta/0001_01.jpg": "astronaut",
+    }
+    for place, person in places.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces[person]).save(tmp_path / place, quality=95)
+    (tmp_path / "vggface2" / "test" / "n000009" / "0003_01.jpg").write_text("broken")
+    options = ("--out", tmp_path / "a", "--model", "sface")
+    run_script("prepare_adience", tmp_path / "adience", *options)
+    assert "2 faces of 2 people" in capsys.readouterr().out
+    assert open_table(tmp_path / "a" / "index.csv", INDEX)["image"].tolist() == [
+        "7153718@N04_2282/11597935265_29bcdfa4a5_o.png",
+        "7153718@N04_2283/11597935265_29bcdfa4a5_o.png",
+    ]
+    options = ("--out", tmp_path / "v", "--model", "sface")
+    run_script("prepare_vggface2", tmp_path / "vggface2", *options, "--per-person", 1)
+    assert "2 faces of 2 people" in capsys.readouterr().out
+    run_script("prepare_vggface2", tmp_path / "vggface2", *options)
+    assert "3 faces of 2 people in" in capsys.readouterr().out
+    images = open_table(tmp_path / "v" / "index.csv", INDEX)["image"].tolist()
+    assert images == ["n000001/0001_01.png", "n000001/0002_01.png", "n000009/0001_02.png"]
+    for script in ("prepare_adience", "prepare_vggface2"):
+        with pytest.raises(SystemExit) as end:
+            run_script(script, tmp_path / "a", "--out", tmp_path / "other")
+        assert end.value.code == 2
+        assert "no faces below" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_people(people, tmp_path):
+    for name in ("astronaut", "group_3"):
+        shutil.copytree(people / name, tmp_path / "two" / name)
+    return tmp_path / "two"
+
+
+def test_the_inpainted_set_of_occluded_photos(run_script, two_people, tmp_path, capsys):
+    out, options = tmp_path / "out", ("--occlude", "hair", "square", "--seed", 2)
+    run_script("make_inpainted", two_people, "--out", out, *options)
+    printed = capsys.readouterr().out
+    assert "4 images, an unusually low region in" in printed
+    index = pd.read_csv(out / "index.csv")
+    assert index["kind"].tolist() == ["hair", "square"] * 2
+    assert index["identity"].tolist() == ["astronaut"] * 2 + ["group_3"] * 2
+    for row in index.to_dict("records"):
+        original, mask, inpainted, truth = (
+            np.array(Image.open(out / variant / row["image"]))
+            for variant in ("original", "mask", "inpainted", "truth")
+        )
+        assert (original == inpainted)[mask == 0].all()
+        assert (mask > 0).mean() == pytest.approx(row["area"], abs=1e-6)
+        assert (row["area"] > 0) == (row["score"] > 0)
+        found, true = mask[..., 0] > 0, truth[..., 0] > 0
+        assert row["iou"] == pytest.approx((found & true).sum() / (found | true).sum(), abs=1e-6)
+        model = plqlite.sface("cpu")
+        face = plqlite.load_face(out / "inpainted" / row["image"], model, aligned=True)
+        assert plqlite.ser_fiq_closed_form(model, face).item() == pytest.approx(row["low"], abs=2e-4)
+    squares = index[index["kind"] == "square"]["image"]
+    assert len({Image.open(out / "truth" / image).tobytes() for image in squares}) == 2  # each its own draw
+    before, whole = times(out), contents(out)
+    run_script("make_inpainted", two_people, "--out", out, *options)
+    assert times(out) == before
+    lines = (out / "index.csv").read_text("utf-8").splitlines(keepends=True)
+    (out / "index.csv").write_text("".join(lines[:2]) + lines[2][:9], "utf-8")  # killed
+    (out / "mask" / "hair" / "group_3" / "group_3_0001.png").unlink()
+    run_script("make_inpainted", two_people, "--out", out, *options)
+    assert contents(out) == whole
+    with pytest.raises(SystemExit):
+        run_script("make_inpainted", two_people, "--out", out, *options, "--inpainter", "telea")
+    assert "was made with another inpainter than telea" in capsys.readouterr().err
+
+
+def test_the_inpainted_set_of_prepared_faces_photos_and_the_sample(
+    run_script, prepared, two_people, tmp_path, capsys
+):
+    run_script("make_inpainted", prepared, "--out", tmp_path / "a", "--model", "facenet")
+    assert "9 images" in capsys.readouterr().out
+    run_script("make_inpainted", two_people, "--out", tmp_path / "b", "--inpainter", "mirror")
+    assert "2 images" in capsys.readouterr().out
+    run_script("make_inpainted", "sample", "--out", tmp_path / "c")
+    assert "9 images" in capsys.readouterr().out
+    first, second = (pd.read_csv(tmp_path / each / "index.csv") for each in "bc")
+    assert set(first["inpainter"]) == set(second["inpainter"]) == {"mirror"}
+    assert first["iou"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--occlude", "hat"], "--occlude hat: choose from square"),
+        (["--seed", "-1"], "a seed is 0 or more"),
+        (["--inpainter", "magic"], "invalid choice: 'magic'"),
+    ],
+)
+def test_bad_arguments_of_make_inpainted_are_named(
+    run_script, two_people, tmp_path, capsys, arguments, message
+):
+    with pytest.raises(SystemExit) as end:
+        run_script("make_inpainted", two_people, "--out", tmp_path / "out", *arguments)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_average_of_the_sample_faces_is_not_for_them(run_script, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_script("make_inpainted", "sample", "--out", tmp_path, "--inpainter", "average")
+    assert "choose another for them" in capsys.readouterr().err
