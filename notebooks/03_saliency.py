@@ -304,4 +304,4 @@ plqlite.explore([sface, facenet], portraits["astronaut"])
 # 3. **Is the map smooth?** Move the astronaut by one pixel. What is the correlation between the map and the moved map, pixel by pixel, and after averaging over 7×7 pixels? What does that say about trusting a single pixel?
 # 4. **Prove it.** Show that $v(c) - v(b)$ is largest at $10^\gamma = 1/(cb)$, and that there $v(c) = c/(c+b)$.
 #
-# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [05 · Does a disturbance show up where it is?](05_random_masks.ipynb)
+# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [04 · Does repairing low-quality pixels raise the quality?](04_inpainting.ipynb)

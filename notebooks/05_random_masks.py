@@ -411,4 +411,4 @@ else:
 # 3. **Find the mask.** If you have the clean photo after all, $P(I) - P(I_m)$ is a detector, too. What is its AUC?
 # 4. **One mask or many?** Compute the interval of the share of $\Delta_{\hat Q} > 0$ as if all masks were independent, and compare it with the one over identities. Which is the wider, and why is the narrow one wrong?
 #
-# Solutions: [solutions/05_random_masks.ipynb](solutions/05_random_masks.ipynb) · Next: [06 · Does its colour matter?](06_mask_colours.ipynb)
+# Solutions: [solutions/05_random_masks.ipynb](solutions/05_random_masks.ipynb) · Back: [04](04_inpainting.ipynb) · Next: [06 · Does its colour matter?](06_mask_colours.ipynb)

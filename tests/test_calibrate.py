@@ -119,5 +119,5 @@ def test_a_damaged_usual_map_is_named(tmp_path, usual):
     saved = json.loads(path.with_suffix(".scaling.json").read_text("utf-8"))
     saved["scaling"]["usual"] = usual
     path.with_suffix(".scaling.json").write_text(json.dumps(saved), "utf-8")
-    with pytest.raises(ValueError, match="net.scaling.json is damaged"):
+    with pytest.raises(ValueError, match=r"net\.scaling\.json is damaged"):
         plqlite.from_onnx(path, device="cpu")

@@ -81,7 +81,7 @@ def definitions(path):
     [
         ("01_ser_fiq", "quality", set()),
         ("02_quality_node", "regression", set()),
-        ("03_saliency", "saliency", {"clip_by_value", "clip_by_norm"}),  # used in 08 alone
+        ("03_saliency", "saliency", {"clip_by_value", "clip_by_norm", "relative_level"}),  # of 08 and 04
     ],
 )
 def test_method_notebooks_define_the_library_s_functions(notebook, module, left_out):
