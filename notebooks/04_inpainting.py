@@ -203,7 +203,7 @@ def workflow(person, kinds):
 workflow("astronaut", ("hair", "scarf"))
 
 # %% [markdown]
-# *From left to right: image, $P$, found region, filled image, $P$. For SFace the hair is found and mended, and the map comes back. The other three rows show less of a success: a region found in part, or a filled image that is hardly better. One person proves nothing, so we count.*
+# *From left to right: image, $P$, found region, filled image, $P$. For SFace the hair is found and mended, and the map comes back. The other three rows show less of a success: a region in the wrong place, or a quality that falls or hardly rises. One person proves nothing, so we count.*
 
 # %% [markdown]
 # ## Many faces
