@@ -88,7 +88,7 @@ def draw_face(axis, image, title=""):
 
 
 covered = {kind: occluded("astronaut", kind, models["sface"]) for kind in OCCLUDERS}
-_, axes = plt.subplots(2, len(OCCLUDERS), figsize=(9, 2.9), dpi=80, layout="constrained")
+_, axes = plt.subplots(2, len(OCCLUDERS), figsize=(9, 2.9), dpi=65, layout="constrained")
 for (above, below), (kind, (image, mask)) in zip(axes.T, covered.items()):
     draw_face(above, image, kind)
     below.imshow(mask.cpu(), cmap="gray")
@@ -119,7 +119,7 @@ assert torch.allclose(below, by_hand, atol=1e-4)
 
 # %%
 region = low_quality_region(explanation.saliency[0], image, model.usual)
-_, axes = plt.subplots(1, 5, figsize=(9, 2.1), layout="constrained")
+_, axes = plt.subplots(1, 5, figsize=(9, 2.1), dpi=80, layout="constrained")
 draw_face(axes[0], image, "image")
 draw_map(axes[1], explanation.plq[0].cpu().numpy())
 shown = axes[2].imshow(below, cmap="RdBu_r", vmin=-5, vmax=5)
@@ -156,7 +156,7 @@ def gallery(kind):
     filled = {name: inpaint(image, mask, each) for name, each in inpainters.items()}
     shown = {"clean": clean["sface"]["astronaut"], kind: image} | filled
     quality = plqlite.ser_fiq_closed_form(model, torch.stack(list(shown.values()))).tolist()
-    _, axes = plt.subplots(1, 7, figsize=(9, 1.75), dpi=80, layout="constrained")
+    _, axes = plt.subplots(1, 7, figsize=(9, 1.75), dpi=65, layout="constrained")
     for axis, (name, each), q in zip(axes, shown.items(), quality):
         draw_face(axis, each, f"{name}\nQ = {q:.3f}")
     plt.show()
@@ -182,7 +182,7 @@ assert cloth["mirror and average"] > max(cloth["surgical mask"], cloth["mirror"]
 # %%
 def workflow(person, kinds):
     """A row for each network and occluder: from the image to the repaired image and its map."""
-    _, axes = plt.subplots(2 * len(kinds), 5, figsize=(7, 2.9 * len(kinds)), dpi=75, layout="constrained")
+    _, axes = plt.subplots(2 * len(kinds), 5, figsize=(7, 2.9 * len(kinds)), dpi=65, layout="constrained")
     rows = iter(axes)
     for kind in kinds:
         for name, model in models.items():
@@ -364,7 +364,7 @@ assert rise[False] < 0  # FaceNet
 # Grace Hopper wears a cap and glasses of her own. Does the map object to them? The threshold of 2.5 is a matter of taste, so look at $b$ itself.
 
 # %%
-_, axes = plt.subplots(1, 6, figsize=(9, 1.9), layout="constrained")
+_, axes = plt.subplots(1, 6, figsize=(9, 1.9), dpi=75, layout="constrained")
 for (face_axis, below_axis, region_axis), (name, model) in zip(axes.reshape(2, 3), models.items()):
     image = clean[name]["grace_hopper"]
     saliency = plqlite.explain(model, image[None]).saliency
@@ -412,7 +412,7 @@ def case(name, person, kind, inpainter):
     shown = {"clean": clean[name][person], kind: image, "filled": inpaint(image, truth, inpainter)}
     quality = plqlite.ser_fiq_closed_form(models[name], torch.stack(list(shown.values()))).tolist()
     likeness = [similarity(models[name], each, person) for each in shown.values()]
-    figure, axes = plt.subplots(1, 3, figsize=(5, 2.1), dpi=80, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(5, 2.1), dpi=65, layout="constrained")
     for axis, (label, each), q, cosine in zip(axes, shown.items(), quality, likeness):
         draw_face(axis, each, f"{label}\nQ = {q:.3f}, likeness {cosine:.2f}")
     figure.suptitle(name, fontsize=10)
