@@ -2,4 +2,5 @@
 
 import os
 
-os.environ.pop("PLQLITE_DATA", None)
+for name in ("PLQLITE_DATA", "PLQLITE_INPAINTED"):
+    os.environ.pop(name, None)

@@ -69,9 +69,9 @@ def usual(rows: pd.DataFrame, levels: pd.DataFrame) -> plqlite.models.Usual:
 
 def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path, levels: Path) -> None:
     """Append a row for every photo that has none yet."""
-    known = open_table(table, COLUMNS)
-    open_table(levels, LEVELS)
-    done = set(known["image"][known["model"] == label(model)])
+    known, mapped = open_table(table, COLUMNS), open_table(levels, LEVELS)
+    known, mapped = (each[each["model"] == label(model)] for each in (known, mapped))
+    done = set(known["image"][(known["skipped"] != "") | known["image"].isin(mapped["image"])])
     for image, photo in tqdm(images.items(), desc=model.name, unit="photo"):
         if image not in done:
             row, level = measure(model, photo)
@@ -119,6 +119,7 @@ def main() -> None:
         measure_all(model, images, table, levels)
         rows = open_table(table, COLUMNS)
         rows = rows[(rows["model"] == label(model)) & rows["image"].isin(list(images))]
+        rows = rows.drop_duplicates("image", keep="last")
         used = rows[rows["skipped"] == ""]
         skipped += len(rows) - len(used)
         measured.append(used)

@@ -71,6 +71,10 @@ def test_goes_on_where_it_was_interrupted(calibrate, people, monkeypatch):
     assert "8 photos" in calibrate()[0]["sface"]["provenance"]  # what is no longer there does not count
     assert table.read_text("utf-8").splitlines() == lines  # but no measurement is thrown away
     assert len(calls) == 5 + 18 - 4
+    before = calibrate()[0]
+    table.with_suffix(".levels.csv").unlink()  # as an earlier version left it
+    assert calibrate()[0] == before
+    assert len(calls) == 5 + 18 - 4 + 16
 
 
 def test_an_untrained_network_cannot_be_calibrated(tmp_path, people, run_script, capsys):
