@@ -46,7 +46,7 @@ from plqlite.inpaint import (
 )
 from plqlite.measure import mean_over_identities, share_positive
 from plqlite.occluders import OCCLUDERS, occlude
-from plqlite.repair import disc, measure_repairs, overlap, repair, verdict
+from plqlite.repair import disc, inpainting_experiment, overlap, repair, verdict
 from plqlite.saliency import relative_level
 from plqlite.show import draw_map
 
@@ -213,23 +213,20 @@ workflow("astronaut", ("hair", "scarf"))
 
 # %%
 def run(name, model):
-    """Repair all faces with all occluders: the table, and the masks found and true."""
-    repairs, truths = {}, {}
+    """Find, fill in and measure all faces with all occluders: the table, and the true masks."""
+    tables, truths = [], {}
     for person in portraits:
-        for number, kind in enumerate(OCCLUDERS):
-            image, truth = occluded(person, kind, model)
-            repairs[f"{person}/{kind}"] = repair(
-                model, image, others[name][person], seed=number + len(person)
-            )
-            truths[f"{person}/{kind}"] = truth
-    table = measure_repairs(model, repairs, truths)
-    table["kind"] = table["image"].str.split("/").str[1]
-    return table, {key: each.mask for key, each in repairs.items()}, truths
+        images = {f"{person}/{kind}": occluded(person, kind, model) for kind in OCCLUDERS}
+        faces = {key: image for key, (image, _) in images.items()}
+        truths |= {key: mask for key, (_, mask) in images.items()}
+        tables.append(inpainting_experiment(model, faces, others[name][person], truths))
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(kind=table["image"].str.split("/").str[1]), truths
 
 
-tables, masks, truths = {}, {}, {}
+tables, truths = {}, {}
 for name, model in models.items():
-    tables[name], masks[name], truths[name] = run(name, model)
+    tables[name], truths[name] = run(name, model)
 
 # %% [markdown]
 # ### Is the region the right one?

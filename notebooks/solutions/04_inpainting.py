@@ -25,6 +25,7 @@ from scipy.ndimage import binary_dilation
 import plqlite
 from plqlite.faces import find_faces
 from plqlite.inpaint import average_face, inpaint, low_quality_region, mirror, telea
+from plqlite.measure import mean_over_identities
 from plqlite.occluders import OCCLUDERS, occlude
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
@@ -61,31 +62,40 @@ def gain(model, image, mask, inpainter):
 # ## 1. Change a number
 
 # %%
-counts = {}
+thresholds, counts = (1.5, 2.0, 2.5, 3.0, 4.0), {}
 for name, model in models.items():
     faces = [aligned(photo, person, model) for person, photo in portraits.items()]
-    thresholds = (1.5, 2.0, 2.5, 3.0, 4.0)
     counts[name] = [sum(region_of(model, face, each) is not None for face in faces) for each in thresholds]
     masked = [occluded(person, kind, model) for person in portraits for kind in OCCLUDERS]
     kept = np.mean([region_of(model, image, 4.0) is not None for image in masked])
     assert counts[name] == sorted(counts[name], reverse=True)
-    assert counts[name][0] >= 6
+    assert counts[name][0] == 9
+    assert counts[name][2] > 4.5
     assert kept < 0.8
+plt.figure(figsize=(5, 2.4), layout="constrained")
+for name, values in counts.items():
+    plt.plot(thresholds, values, "o-", label=name)
+plt.xlabel("threshold, standard deviations")
+plt.ylabel("clean faces with a region")
+plt.ylim(0, 9.5)
+plt.legend()
+plt.show()
 
 # %% [markdown]
-# At 1.5 most clean faces have a region: with 784 cells some are low by chance, and these nine are not the faces of LFW that the usual map was learned on (a cap, a grey photo, turned heads). With a threshold of 4 more than a fifth of the *occluded* faces would be left alone.
+# At 1.5 each of the nine clean faces has a region, and at 2.5 more than half of them still do. With 784 cells some are low by chance. And these nine are not like the faces of LFW that the usual map was learned on: there are a cap, a grey photo and turned heads among them. "Usual" means usual for the photos that you calibrate on. With a threshold of 4 more than a fifth of the *occluded* faces would be left alone.
 #
 # ## 2. Grow the mask
 
 # %%
 sface = models["sface"]
-gains = {0: [], 2: [], 5: []}
+gains, people = {0: [], 2: [], 5: []}, []
 for person in portraits:
     for kind in ("hair", "hand"):
         image = occluded(person, kind, sface)
         region = region_of(sface, image)
         if region is None:
             continue
+        people.append(person)
         for grow, values in gains.items():
             mask = (
                 torch.from_numpy(binary_dilation(region.mask.numpy(), iterations=grow))
@@ -100,12 +110,14 @@ plt.ylabel("rise of Q")
 plt.show()
 
 # %%
-means = {grow: np.mean(values) for grow, values in gains.items()}
-assert all(mean > 0 for mean in means.values())
-assert max(means.values()) - min(means.values()) < np.std(gains[0])
+grown = {grow: np.subtract(gains[grow], gains[0]) for grow in (2, 5)}
+two, five = (mean_over_identities(change, people) for change in grown.values())
+assert two.low > 0
+assert two.mean < 0.3 * np.mean(gains[0])
+assert np.std(grown[5]) > 1.5 * np.std(grown[2])
 
 # %% [markdown]
-# The rise hardly changes: the differences between the three are smaller than the scatter between images. What a rim costs, a lost bit of good skin costs as well.
+# Yes, if you compare in pairs: two pixels more raise $Q$ further, though by little against what the repair itself did. Five pixels help some images more and harm others, since good skin goes, too. The boxes alone, which mix what differs between images with what differs between masks, would not have told you.
 #
 # ## 3. Another inpainter
 
