@@ -114,7 +114,12 @@ def test_the_usual_map_is_that_of_the_photos_and_is_found_beside_the_weights(tmp
     assert model.scaling.alpha > 0
 
 
-@pytest.mark.parametrize("usual", [{"mean": [[0]], "spread": [[1]]}, {"mean": [[0] * 28] * 28}, "letter"])
+GRID = [[0] * 28] * 28
+
+
+@pytest.mark.parametrize(
+    "usual", [{"mean": [[0]], "spread": [[1]]}, {"mean": GRID}, {"mean": GRID, "spread": GRID}, "letter"]
+)
 def test_a_damaged_usual_map_is_named(tmp_path, usual):
     path = tmp_path / "net.onnx"
     path.write_bytes(find_weights(SFACE).read_bytes())

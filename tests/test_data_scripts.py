@@ -481,7 +481,8 @@ def test_the_inpainted_set_of_occluded_photos(run_script, two_people, tmp_path, 
         face = plqlite.load_face(out / "inpainted" / row["image"], model, aligned=True)
         assert plqlite.ser_fiq_closed_form(model, face).item() == pytest.approx(row["low"], abs=2e-4)
     squares = index[index["kind"] == "square"]["image"]
-    assert len({Image.open(out / "truth" / image).tobytes() for image in squares}) == 2  # each its own draw
+    one, other = (np.array(Image.open(out / "truth" / image)) > 0 for image in squares)
+    assert (one & other).sum() < 0.5 * (one | other).sum()  # each its own draw
     before, whole = times(out), contents(out)
     run_script("make_inpainted", two_people, "--out", out, *options)
     assert times(out) == before

@@ -100,6 +100,17 @@ def test_the_largest_of_several_regions_is_taken():
     assert not (region.mask & small).any()
 
 
+def test_of_two_regions_the_one_with_more_low_pixels_is_taken():
+    """The other looks alike and is larger, but little of it is low."""
+    image = random_images(1, size=112)[0] / 8 + 150
+    low, alike = square(top=5, left=5, side=30), square(top=50, left=50, side=50)
+    image = coloured_mask(image, low | alike, (20, 90, 200))
+    saliency = torch.where(low | square(top=60, left=60, side=22), 1e-3, 1.0)
+    region = low_quality_region(saliency, image, FLAT)
+    assert (region.mask & low).sum() > 800
+    assert not (region.mask & alike).any()
+
+
 def test_no_region_below_the_threshold_is_none(images):
     assert low_quality_region(torch.ones(112, 112), random_images(1, size=112)[0], FLAT) is None
 
