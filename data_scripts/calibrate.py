@@ -6,10 +6,10 @@ NAME is what the command line knows (default: sface and facenet), or the path of
 
 Every photo below FOLDER is measured once; the measurements go to two .csv beside the result, so that
 a run that was interrupted goes on where it stopped (use another --out for another folder). Photos
-that cannot be used are listed there with the reason. The result also holds the usual map: how log Ŝ is
-spread over a face that nothing covers, on a grid of 28×28. A picture beside it shows Q before and after
-Eq. 2 for each model, as Fig. 11 does for Adience (get that with prepare_adience.py, and give the folder
-of its faces here).
+that cannot be used are listed there with the reason. The result also says what is usual: how log Ŝ is
+spread over a face that nothing covers, on a grid of 28×28 and in eight regions, and the percentiles of Q.
+A picture beside it shows Q before and after Eq. 2 for each model, as Fig. 11 does for Adience (get that
+with prepare_adience.py, and give the folder of its faces here).
 """
 
 import argparse
@@ -28,31 +28,27 @@ from tqdm import tqdm
 import plqlite
 from plqlite import calibration
 from plqlite.explain import write_aside
+from plqlite.faces import REGIONS
 from plqlite.models import load_model
 from plqlite.tables import append_rows, open_table
 
-MEASURED = ("quality", "centre", "background")
+MEASURED = ("quality", "centre", "background", *REGIONS)
 COLUMNS = {"model": str, "image": str} | dict.fromkeys(MEASURED, float) | {"skipped": str}
 LEVELS = {"model": str, "image": str, "level": str}  # 28×28 numbers of 16 bits, in base 64
 
 
 def measure(model: plqlite.FaceModel, photo: Path) -> tuple[dict[str, float | str], str]:
-    """Return Q of a photo, the saliency of its centre and background per unit of Q̂, and its level."""
+    """Return what `plqlite.calibration.measure` finds in a photo, as a row and a text for the level."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # several faces: the largest is what we want
             images = plqlite.load_face(photo, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
         return dict.fromkeys(MEASURED) | {"skipped": str(error)}, ""
-    *values, level = calibration.measure(model, images)
-    row = {name: float(f"{value.item():.6g}") for name, value in zip(MEASURED, values, strict=True)}
+    *values, level, regions = calibration.measure(model, images)
+    numbers = [value.item() for value in values] + regions[0].tolist()
+    row = {name: float(f"{number:.6g}") for name, number in zip(MEASURED, numbers, strict=True)}
     return row | {"skipped": ""}, base64.b64encode(level[0].cpu().numpy().astype("<f2").tobytes()).decode()
-
-
-def fit(rows: pd.DataFrame, provenance: str = "") -> plqlite.Scaling:
-    """Fit the constants of a model on the rows of its photos."""
-    columns = (torch.tensor(rows[name].to_numpy(), dtype=torch.float32) for name in MEASURED)
-    return calibration.fit(*columns, provenance)
 
 
 def label(model: plqlite.FaceModel) -> str:
@@ -60,11 +56,15 @@ def label(model: plqlite.FaceModel) -> str:
     return f"{model.name} {model.card['sha256'][:8]}" if model.file else model.name
 
 
-def usual(rows: pd.DataFrame, levels: pd.DataFrame) -> plqlite.models.Usual:
-    """Learn the usual map of a model from the photos of some rows."""
+def measured_of(rows: pd.DataFrame, levels: pd.DataFrame) -> calibration.Measured:
+    """Read from the tables what was measured of the photos of some rows."""
     texts = levels.drop_duplicates(["model", "image"], keep="last").merge(rows[["model", "image"]])["level"]
     maps = np.stack([np.frombuffer(base64.b64decode(text), "<f2").reshape(28, 28) for text in texts])
-    return calibration.usual_map(torch.from_numpy(maps.astype(np.float32)))
+    *columns, level, regions = (
+        torch.tensor(np.asarray(each, dtype=np.float32))
+        for each in (*(rows[name] for name in MEASURED[:3]), maps, rows[list(REGIONS)])
+    )
+    return calibration.Measured(*columns, level, regions)
 
 
 def measure_all(model: plqlite.FaceModel, images: dict[str, Path], table: Path, levels: Path) -> None:
@@ -125,12 +125,13 @@ def main() -> None:
         measured.append(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
         try:
-            scaling = fit(used, f"calibrate.py on {photos_used}; 100 passes, seed 0, signed")
+            found = measured_of(used, open_table(levels, LEVELS))
+            provenance = f"calibrate.py on {photos_used}; 100 passes, seed 0, signed"
+            scaling, usual = calibration.fit(*found[:3], provenance), calibration.usual_faces(found)
         except ValueError as error:
             parser.exit(1, f"{model.name}: {error}\n")
-        usual_map = usual(used, open_table(levels, LEVELS))
-        calibration.save_scaling(model, scaling, usual_map)
-        result[label(model)] = calibration.calibration_entry(scaling, usual_map)
+        calibration.save_scaling(model, scaling, usual)
+        result[label(model)] = calibration.calibration_entry(scaling, usual)
         print(label(model), asdict(scaling))
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in result.items())
     write_aside(arguments.out, lambda file: file.write(f"{{\n{lines}\n}}\n".encode()))

@@ -289,7 +289,7 @@ flat = Eigenfaces((mirrored - 127.5) / 127.5, spread=float("inf"))
 flat = plqlite.from_module(flat, "fc", 112, name="no window", device="cpu")
 ratios = {}
 for each in (sface, own, flat):
-    _, centre, frame, _ = measure(each, faces)  # saliency per unit of Q̂, which needs no constants: (9,) each
+    _, centre, frame, *_ = measure(each, faces)  # saliency per unit of Q̂, which needs no constants: (9,) each
     ratios[each.name] = (centre / frame).median()
     print(f"{each.name:<10} middle against frame: {ratios[each.name]:.1f} to 1")
 assert ratios["no window"] < 1 < ratios["Eigenfaces"] < ratios["sface"]

@@ -4,6 +4,7 @@ A companion to "Pixel-Level Face Image Quality Assessment for Explainable Face R
 (arXiv 2110.11001). Quality means utility for recognition, not how nice a photo looks.
 """
 
+from plqlite.advice import advise
 from plqlite.calibration import calibrate
 from plqlite.explain import Explanation, explain
 from plqlite.faces import NoFaceFound, UnreadableImage, load_face, sample_faces
@@ -21,6 +22,7 @@ __all__ = [
     "Scaling",
     "UnreadableImage",
     "UnusableModel",
+    "advise",
     "arcface",
     "calibrate",
     "explain",

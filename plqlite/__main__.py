@@ -51,6 +51,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="PNG to write (default: plq.png; none with --json)"
     )
+    parser.add_argument("--advise", action="store_true", help="say what is unusual, and what it may mean")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
     options = parser.parse_args(arguments)
     if options.model and options.model not in BUILDERS and not options.model.lower().endswith(".onnx"):
@@ -90,11 +91,14 @@ def main(arguments: list[str] | None = None) -> int:
                     explanation = plqlite.explain(
                         model, images, options.passes, options.seed, options.reading
                     )
+                    advice = plqlite.advise(model, images) if options.advise else None
             except (OSError, ValueError) as error:
                 print(f"{image}: {error}", file=sys.stderr)
                 failed = True
                 continue
             result = report(options, image, model.name, explanation)
+            if advice is not None:
+                result |= {"advice": advice.text, "regions": advice.regions, "percentile": advice.percentile}
             print(json.dumps(result) if options.json else describe(result), flush=True)
             rows.append((images[0], explanation.plq[0]))
             labels.append(f"{model.name}: {labels_of(explanation)[0]}")
@@ -131,9 +135,8 @@ def describe(result: dict) -> str:
     text = f"{result['image']}  {result['model']:<8} quality Q = {result['quality']:.3f}"
     if result["scaled_quality"] is None:
         return f"{text}   (not calibrated: no Q̂, and the level of the map means nothing)"
-    return (
-        f"{text}   scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
-    )
+    text += f"   scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
+    return "\n    ".join([text, *result.get("advice", "").splitlines()])
 
 
 def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:

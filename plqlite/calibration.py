@@ -2,22 +2,36 @@
 
 import copy
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from plqlite.explain import explain, write_aside
+from plqlite.faces import face_regions
 from plqlite.models import FaceModel, Scaling, Usual, identity, scaling_file
 from plqlite.quality import fit_scaling, scale_quality
-from plqlite.saliency import centre_and_background, fit_gamma, relative_level
+from plqlite.saliency import centre_and_background, fit_gamma, region_levels, relative_level
+
+
+class Measured(NamedTuple):
+    """What the constants of a model depend on, of N images."""
+
+    quality: torch.Tensor  # Q, (N,)
+    centre: torch.Tensor  # Ŝ of the face's centre per unit of Q̂, (N,)
+    background: torch.Tensor  # and of the background, (N,)
+    level: torch.Tensor  # `relative_level`, (N, 28, 28)
+    regions: torch.Tensor  # `region_levels`, (N, 8)
 
 
 def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     """Fit the constants of a model on faces, and save them beside it if its weights are a file.
 
     `from_onnx`, `arcface` and `facenet("vggface2")` find what was saved when they build the same model
-    again. Q is measured with 100 passes and seed 0, Ŝ with the reading `signed`.
+    again, and with it how undisturbed faces look (`usual_faces`). Q is measured with 100 passes and seed 0,
+    Ŝ with the reading `signed`.
 
     Parameters
     ----------
@@ -42,16 +56,15 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     >>> model.scaling = plqlite.calibrate(model, images)
     """
     batches = tqdm(images.split(8), desc=f"calibrating {model.name}", disable=None)
-    measured = [measure(model, batch) for batch in batches]
+    measured = joined(measure(model, batch) for batch in batches)
     provenance = f"calibrate on {len(images)} images; 100 passes, seed 0, signed"
-    quality, centre, background, _ = (torch.cat(values) for values in zip(*measured, strict=True))
-    scaling = fit(quality, centre, background, provenance)
-    save_scaling(model, scaling)
+    scaling = fit(*measured[:3], provenance)
+    save_scaling(model, scaling, usual_faces(measured))
     return scaling
 
 
 def save_scaling(model: FaceModel, scaling: Scaling, usual: Usual | None = None) -> None:
-    """Write a model's constants, and its usual map, beside its weights, if these are a file of their own.
+    """Write a model's constants, and what is usual, beside its weights, if these are a file of their own.
 
     Raises
     ------
@@ -68,18 +81,21 @@ def calibration_entry(scaling: Scaling, usual: Usual | None = None) -> dict:
     """Return what `read_calibration` of plqlite/models.py reads: for a JSON file."""
     if usual is None:
         return asdict(scaling)
-    rounded = {name: value.double().mul(100).round().div(100) for name, value in usual._asdict().items()}
-    return asdict(scaling) | {
-        "usual": {"mean": rounded["mean"].tolist(), "spread": rounded["spread"].clamp_min(0.01).tolist()}
+    digits = {"quality": 5, "region_mean": 3, "region_spread": 3}
+    rounded = {
+        name: value.double().round(decimals=digits.get(name, 2)) for name, value in usual._asdict().items()
     }
+    rounded["spread"] = rounded["spread"].clamp_min(0.01)
+    rounded["region_spread"] = rounded["region_spread"].clamp_min(0.001)
+    return asdict(scaling) | {"usual": {name: value.tolist() for name, value in rounded.items()}}
 
 
-def usual_map(levels: torch.Tensor) -> Usual:
-    """Learn how the maps of undisturbed faces look, so that what is unusually low can be told.
+def usual_faces(measured: Measured) -> Usual:
+    """Learn how undisturbed faces look to a model, so that what is unusually low can be told.
 
     Parameters
     ----------
-    levels : (N, 28, 28), `relative_level` of the saliency of N faces without occluders; a hundred or more
+    measured : of N faces without occluders, a hundred or more
 
     Returns
     -------
@@ -92,16 +108,21 @@ def usual_map(levels: torch.Tensor) -> Usual:
 
     Examples
     --------
-    >>> model.usual = usual_map(relative_level(explain(model, images).saliency))
+    >>> model.usual = usual_faces(measure(model, images))
     """
-    if len(levels) < 2:
-        raise ValueError(f"{len(levels)} faces: a usual map needs at least 2, better a hundred.")
-    return Usual(levels.mean(0).cpu(), levels.std(0).cpu())
+    if len(measured.quality) < 2:
+        raise ValueError(f"{len(measured.quality)} faces: what is usual takes at least 2, better a hundred.")
+    quality, _, _, level, regions = (each.cpu() for each in measured)
+    percentiles = quality.double().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
+    return Usual(level.mean(0), level.std(0), regions.mean(0), regions.std(0), percentiles.float())
 
 
-def measure(
-    model: FaceModel, images: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def joined(batches: Iterable[Measured]) -> Measured:
+    """Put the measurements of several batches into one."""
+    return Measured(*(torch.cat(values) for values in zip(*batches, strict=True)))
+
+
+def measure(model: FaceModel, images: torch.Tensor) -> Measured:
     """Measure what the constants depend on.
 
     Parameters
@@ -111,18 +132,22 @@ def measure(
 
     Returns
     -------
-    quality Q, saliency Ŝ of the face's centre and of the background, per unit of Q̂; each (B,);
-    `relative_level`, (B, 28, 28)
+    Measured
 
     Examples
     --------
-    >>> quality, centre, background, level = measure(model, images)
+    >>> measure(model, images).quality
     """
     plain = copy.copy(model)
     plain.scaling = Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out: Ŝ is proportional to Q̂
     explanation = explain(plain, images)
     per_quality = explanation.saliency / explanation.scaled_quality[:, None, None]  # (B, H, W)
-    return explanation.quality, *centre_and_background(per_quality), relative_level(per_quality)
+    return Measured(
+        explanation.quality,
+        *centre_and_background(per_quality),
+        relative_level(per_quality),
+        region_levels(per_quality, face_regions(model)),
+    )
 
 
 def fit(

@@ -23,6 +23,18 @@ ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
+# Parts of a face in that template: left, top, right, bottom. Left is left in the picture.
+REGIONS = {
+    "forehead": (28, 8, 84, 36),
+    "left eye": (20, 36, 52, 60),
+    "right eye": (60, 36, 92, 60),
+    "nose": (40, 56, 72, 80),
+    "left cheek": (12, 60, 40, 96),
+    "right cheek": (72, 60, 100, 96),
+    "mouth": (36, 80, 76, 100),
+    "chin": (28, 100, 84, 120),
+}
+
 
 class NoFaceFound(ValueError):
     """The detector found no face."""
@@ -222,6 +234,35 @@ def crop_box(photo: np.ndarray, face: Face, size: int = 160) -> np.ndarray:
     """
     crop = extract_face(Image.fromarray(photo), face.box, image_size=size, margin=size // 5)
     return crop.byte().permute(1, 2, 0).numpy()
+
+
+def face_regions(model: "FaceModel") -> torch.Tensor:
+    """Mark where forehead, eyes, nose, cheeks, mouth and chin lie in the aligned images of a model.
+
+    In a crop of `crop_box` landmarks do not lie in fixed places: the regions lie where they are on the
+    average of 100 LFW photos, within 5 to 10 % of the width. Any other alignment counts as ArcFace's.
+
+    Parameters
+    ----------
+    model : its size and alignment count
+
+    Returns
+    -------
+    (8, size, size) of bool, in the order of REGIONS.
+
+    Examples
+    --------
+    >>> face_regions(plqlite.sface()).shape
+    torch.Size([8, 112, 112])
+    """
+    boxes = np.array(list(REGIONS.values()), dtype=float)  # (8, 4)
+    if model.align is crop_box:
+        boxes = boxes * (1.147, 0.803, 1.147, 0.803) + (-7.5, 5.5, -7.5, 5.5)
+    masks = torch.zeros(len(boxes), model.size, model.size, dtype=torch.bool)
+    for mask, box in zip(masks, (boxes * model.size / 112).round().astype(int).clip(0), strict=True):
+        left, top, right, bottom = box
+        mask[top:bottom, left:right] = True
+    return masks
 
 
 def load_face(

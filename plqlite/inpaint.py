@@ -45,7 +45,7 @@ def below_usual(saliency: torch.Tensor, usual: Usual) -> torch.Tensor:
     >>> below_usual(explanation.saliency, model.usual) > 2.5
     """
     level = relative_level(saliency)  # (B, 28, 28)
-    mean, spread = (each.to(level) for each in usual)
+    mean, spread = usual.mean.to(level), usual.spread.to(level)
     below = (mean - level) / spread
     return torch.nn.functional.interpolate(below[:, None], saliency.shape[-2:], mode="bilinear")[:, 0]
 
@@ -82,7 +82,7 @@ def low_quality_region(
     if usual is None:
         raise ValueError(
             "The model has no usual map to compare with: run data_scripts/calibrate.py, or set "
-            "model.usual = plqlite.calibration.usual_map(…)."
+            "model.usual = plqlite.calibration.usual_faces(…)."
         )
     if saliency.shape != image.shape[-2:]:
         raise ValueError(f"The map is {tuple(saliency.shape)}, the image {tuple(image.shape)}: give a pair.")

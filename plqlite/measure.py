@@ -9,6 +9,9 @@ from scipy.stats import bootstrap
 from sklearn.metrics import roc_auc_score
 
 from plqlite.explain import Explanation
+from plqlite.faces import REGIONS, face_regions
+from plqlite.models import FaceModel
+from plqlite.saliency import region_levels
 
 
 def quality_change(clean: Explanation, disturbed: Explanation) -> torch.Tensor:
@@ -82,6 +85,42 @@ def localisation_auc(plq: torch.Tensor, mask: torch.Tensor) -> float:
     if not 0 < mask.sum() < mask.numel():
         raise ValueError(f"The mask covers {mask.sum()} of {mask.numel()} pixels: there is nothing to find.")
     return float(roc_auc_score(mask.flatten().cpu(), -plq.flatten().cpu()))
+
+
+def region_quality(explanation: Explanation, model: FaceModel) -> dict[str, torch.Tensor]:
+    """Return how high each part of a face is, in standard deviations from what is usual there.
+
+    Every map is low at the cheeks, and every photo has a level of its own: the mean of log Ŝ in a region is
+    taken against the better half of the map, and compared with undisturbed faces.
+
+    Parameters
+    ----------
+    explanation : of B aligned images, by this model
+    model : with `usual`, which SFace and FaceNet bring
+
+    Returns
+    -------
+    Region (see `plqlite.faces.REGIONS`; left is left in the picture) -> z, (B,); below −3 is unusually low.
+
+    Raises
+    ------
+    ValueError
+        The model does not know what is usual.
+
+    Examples
+    --------
+    >>> z = region_quality(explain(model, images), model)
+    >>> z["mouth"]
+    tensor([-4.2])
+    """
+    if model.usual is None:
+        raise ValueError(
+            f"{model.name} does not know how undisturbed faces look: run data_scripts/calibrate.py, or set "
+            "model.usual = plqlite.calibration.usual_faces(…)."
+        )
+    levels = region_levels(explanation.saliency, face_regions(model))  # (B, 8)
+    z = (levels - model.usual.region_mean.to(levels)) / model.usual.region_spread.to(levels)
+    return dict(zip(REGIONS, z.T, strict=True))
 
 
 class Estimate(NamedTuple):

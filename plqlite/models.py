@@ -34,10 +34,13 @@ class Scaling:
 
 
 class Usual(NamedTuple):
-    """How the maps of undisturbed faces look to one model: mean and spread of `relative_level`."""
+    """How undisturbed faces look to one model, see `plqlite.calibration.usual_faces`."""
 
-    mean: torch.Tensor  # (28, 28)
+    mean: torch.Tensor  # (28, 28), of `relative_level`
     spread: torch.Tensor  # (28, 28)
+    region_mean: torch.Tensor  # (8,), of `region_levels`
+    region_spread: torch.Tensor  # (8,)
+    quality: torch.Tensor  # (101,), the percentiles of Q
 
 
 class FaceModel(torch.nn.Module):
@@ -61,7 +64,7 @@ class FaceModel(torch.nn.Module):
 
     Attributes
     ----------
-    usual : how maps of undisturbed faces look; None if that is not known, see `calibration.usual_map`
+    usual : how undisturbed faces look; None if that is not known, see `calibration.usual_faces`
 
     Examples
     --------
@@ -90,7 +93,7 @@ class FaceModel(torch.nn.Module):
         self.name, self.size, self.channels = name, size, channels
         self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
         self.align, self.scaling, self.file = align, scaling, file
-        self.usual: Usual | None = None  # see `plqlite.calibration.usual_map`
+        self.usual: Usual | None = None  # see `plqlite.calibration.usual_faces`
         self.backbone, self.head = backbone, head
         plain = (self.mean, self.std) == (0, 1)
         values = f"{channels} 0..255" if plain else f"{channels} (x − {self.mean})/{self.std}"
@@ -539,7 +542,7 @@ def _described(model: FaceModel, source: weights.Weights) -> FaceModel:
 
 
 def read_calibration(entry: dict) -> tuple[Scaling, Usual | None]:
-    """Read what calibrate.py writes for a model: its constants and, if it has one, its usual map.
+    """Read what calibrate.py writes for a model: its constants and, if known, how undisturbed faces look.
 
     Raises
     ------
@@ -551,9 +554,11 @@ def read_calibration(entry: dict) -> tuple[Scaling, Usual | None]:
     if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
         raise ValueError("a constant is not a finite number")
     if usual is not None:
-        usual = Usual(*(torch.tensor(usual[name], dtype=torch.float32) for name in ("mean", "spread")))
-        if usual.mean.shape != (28, 28) or usual.spread.shape != (28, 28) or not usual.spread.min() > 0:
-            raise ValueError("its usual map is not one of 28×28 numbers")
+        usual = Usual(*(torch.tensor(usual[name], dtype=torch.float32) for name in Usual._fields))
+        if [tuple(each.shape) for each in usual] != [(28, 28), (28, 28), (8,), (8,), (101,)]:
+            raise ValueError("what is usual has not 28×28, 8 and 101 numbers")
+        if not usual.spread.min() > 0 or not usual.region_spread.min() > 0:
+            raise ValueError("a spread is not above 0")
     return scaling, usual
 
 

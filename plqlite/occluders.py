@@ -17,21 +17,26 @@ from plqlite.faces import ARCFACE_TEMPLATE, read_image
 
 FINE, AROUND = 4, 40  # pixels of the canvas for each of the template, and pixels of the template around it
 SIDE = (112 + 2 * AROUND) * FINE
+HIGH = 64  # around the template for what sits on the head
 
 
-def occlude(photo: np.ndarray, landmarks: np.ndarray, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def occlude(
+    photo: np.ndarray, landmarks: np.ndarray, kind: str, seed: int, opacity: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Put something in front of a face.
 
     Parameters
     ----------
     photo : (H, W, 3) uint8, a whole photo: align it afterwards, with the face that was found before
     landmarks : (5, 2) in pixels of the photo, see `plqlite.faces.Face`
-    kind : a key of OCCLUDERS
+    kind : a key of DRAWINGS
     seed : chooses place, colour, texture and size, as far as the kind has a choice
+    opacity : 0..1, how much of the drawing is seen
 
     Returns
     -------
-    occluded photo (H, W, 3) uint8, mask (H, W) of bool: what is covered by more than half
+    occluded photo (H, W, 3) uint8, mask (H, W) of bool: what the drawing, at full opacity,
+    covers by more than half
 
     Raises
     ------
@@ -43,20 +48,21 @@ def occlude(photo: np.ndarray, landmarks: np.ndarray, kind: str, seed: int) -> t
     >>> face = find_faces(photo)[0]
     >>> covered, mask = occlude(photo, face.landmarks, "surgical mask", seed=0)
     """
-    if kind not in OCCLUDERS:
-        raise ValueError(f"There is no occluder {kind!r}: choose from {', '.join(OCCLUDERS)}.")
+    if kind not in DRAWINGS:
+        raise ValueError(f"There is no occluder {kind!r}: choose from {', '.join(DRAWINGS)}.")
     rng = np.random.default_rng([seed, zlib.crc32(kind.encode())])
-    drawn = np.asarray(OCCLUDERS[kind](rng, _skin(photo, landmarks)), dtype=np.float32)
+    drawn = np.asarray(DRAWINGS[kind](rng, _skin(photo, landmarks)), dtype=np.float32)
     alpha = drawn[..., 3:] / 255
     layer = np.concatenate([drawn[..., :3] * alpha, alpha], axis=2)  # what is transparent has no colour
     to_photo, *_ = np.linalg.lstsq(np.c_[ARCFACE_TEMPLATE, np.ones(5)], landmarks, rcond=None)  # (3, 2)
-    canvas = np.array([[1 / FINE, 0, -AROUND], [0, 1 / FINE, -AROUND], [0, 0, 1]])  # pixel -> template
+    around = (len(drawn) / FINE - 112) / 2
+    canvas = np.array([[1 / FINE, 0, -around], [0, 1 / FINE, -around], [0, 0, 1]])  # pixel -> template
     warp = to_photo.T @ canvas  # (2, 3)
     shrink = 1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))
     if shrink > 1:  # a bilinear warp would skip pixels
         layer = cv2.GaussianBlur(layer, (0, 0), 0.4 * shrink)
     layer = cv2.warpAffine(layer, warp, (photo.shape[1], photo.shape[0]))  # (H, W, 4)
-    covered = photo * (1 - layer[..., 3:]) + layer[..., :3]
+    covered = photo * (1 - opacity * layer[..., 3:]) + opacity * layer[..., :3]
     return np.uint8(covered.round().clip(0, 255)), layer[..., 3] > 0.5
 
 
@@ -75,15 +81,15 @@ def _at(*points: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _textured(shape: Image.Image, texture: np.ndarray) -> Image.Image:
-    """Fill a shape with a texture (SIDE, SIDE, 3)."""
+    """Fill a shape with a texture (side, side, 3)."""
     filled = Image.fromarray(np.uint8(texture.clip(0, 255)))
     filled.putalpha(shape)
     return filled
 
 
-def _grain(rng: np.random.Generator, size: float, strength: float) -> np.ndarray:
-    """Draw blotches of a size, in pixels of the template, around 1: (SIDE, SIDE, 1)."""
-    noise = cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)).astype(np.float32), (0, 0), size * FINE)
+def _grain(rng: np.random.Generator, size: float, strength: float, side: int = SIDE) -> np.ndarray:
+    """Draw blotches of a size, in pixels of the template, around 1: (side, side, 1)."""
+    noise = cv2.GaussianBlur(rng.normal(size=(side, side)).astype(np.float32), (0, 0), size * FINE)
     return 1 + strength * (noise / noise.std())[..., None]
 
 
@@ -96,12 +102,12 @@ def _square(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
     return canvas
 
 
-def _glasses(rng: np.random.Generator, lens: tuple[int, int, int, int]) -> Image.Image:
-    """Draw two lenses, a bridge and the temples."""
+def _glasses(rng: np.random.Generator, lens: tuple[int, int, int, int], lower: float = 0) -> Image.Image:
+    """Draw two lenses, a bridge and the temples, further down the nose if `lower`."""
     canvas = Image.new("RGBA", (SIDE, SIDE))
     draw, frame = ImageDraw.Draw(canvas), (*rng.integers(10, 60, size=3).tolist(), 255)
     half = np.array([rng.uniform(13.5, 16), rng.uniform(10, 13)])
-    left, right = ARCFACE_TEMPLATE[:2]
+    left, right = np.add(ARCFACE_TEMPLATE[:2], (0, lower))
     for eye in (left, right):
         box = _at(eye - half + (0, 2), eye + half + (0, 2))
         draw.rounded_rectangle(box, radius=7 * FINE, fill=lens, outline=frame, width=int(2.6 * FINE))
@@ -124,9 +130,14 @@ def _clear_glasses(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
 
 
 def _surgical_mask(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
-    """Draw one of the four textures that insightface ships over nose and mouth, with its straps."""
+    """Draw one of the four face masks."""
+    return _face_mask(rng.choice(FACE_MASKS))
+
+
+def _face_mask(name: str) -> Image.Image:
+    """Draw a texture that insightface ships over nose and mouth, with its straps."""
     textures = Path(find_spec("insightface").submodule_search_locations[0], "data", "images")
-    texture = Image.fromarray(read_image(rng.choice(sorted(textures.glob("mask_*.jpg")))))
+    texture = Image.fromarray(read_image(textures / f"mask_{name}.jpg"))
     width, height = texture.size
     (left, top), (right, bottom) = _at((12, 57), (100, 122))
     border = (0.03 * width, 0.04 * height, 0.97 * width, 0.96 * height)
@@ -209,7 +220,99 @@ def _hair(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
     return canvas
 
 
-OCCLUDERS: dict[str, Callable[[np.random.Generator, np.ndarray], Image.Image]] = {
+def _cap(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a baseball cap, its visor over the forehead."""
+    colour = rng.integers(20, 110, size=3)
+    x, y = _template_grid(HIGH)
+    dome = ((x - 56) / 60) ** 2 + ((y - 16) / 74) ** 2 < 1
+    visor = ((x - 56) / 54) ** 2 + ((y - 18) / (19 - (x - 56) ** 2 / 600)) ** 2 < 1
+    across = (x - 56) / (60 * np.sqrt((1 - ((y - 16) / 74) ** 2).clip(0.05)))  # -1..1 at each height
+    seams = np.exp(-(((np.abs(across) - 0.45) / 0.02) ** 2)) + np.exp(-((across / 0.02) ** 2))
+    light = 1.1 - 0.6 * np.abs(across) ** 2.5 - 0.25 * seams
+    bent = 0.5 + 0.5 * np.exp(-(((y - 14 + ((x - 56) / 22) ** 2) / 9) ** 2))
+    shape = Image.fromarray(np.uint8(255 * (dome & (y < 20) | visor)[..., 0]))
+    return _textured(shape, colour * np.where(visor, 0.85 * bent, light) * _grain(rng, 0.3, 0.04, len(x)))
+
+
+def _beanie(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a knitted cap that is pulled over the forehead."""
+    colour, edge = rng.integers(60, 160, size=3), rng.uniform(28, 34)
+    x, y = _template_grid(HIGH)
+    hem = edge - ((x - 56) / 12) ** 2 / 3  # lower in the middle of a round forehead
+    cuff = y > hem - 18
+    inside = (((x - 56) / (60 + 2.5 * cuff)) ** 2 + ((y - 12) / 72) ** 2 < 1) & (y < hem)
+    around = np.arcsin(((x - 56) / 63).clip(-1, 1))  # ribs stand closer at the sides
+    ribs = 1 + 0.22 * np.sin(46 * around) * np.where(cuff, 1, 0.5) + 0.06 * np.sin(2.2 * (y - hem))
+    fold = 1 - 0.5 * np.exp(-(((y - hem + 18) / 2) ** 2))
+    light = (0.3 + 0.7 * np.cos(around)) * ribs * fold * _grain(rng, 0.4, 0.07, len(x))
+    return _textured(Image.fromarray(np.uint8(255 * inside[..., 0])), colour * light)
+
+
+def _headscarf(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw a scarf around head and neck that leaves an oval of the face free."""
+    colour, high = rng.integers(70, 190, size=3), rng.uniform(20, 28)
+    x, y = _template_grid(HIGH)
+    head = ((x - 56) / 70) ** 2 + ((y - 36) / 92) ** 2 < 1
+    neck = (np.abs(x - 56) < 58 + 14 * ((y - 80) / 80).clip(0)) & (y > 50) & (y < 168 - ((x - 56) / 14) ** 2)
+    wide = 45 - 9 * ((y - 60) / 60).clip(0, 1)
+    face = np.sqrt(((x - 56) / wide) ** 2 + ((y - 66) / np.where(y < 66, 66 - high, 50)) ** 2)
+    angle = np.arctan2(y - 66, x - 56)
+    wander = 6 * (_grain(rng, 14, 1, len(x)) - 1)
+    folds = 1 + 0.13 * np.sin(13 * face + wander) + 0.07 * np.sin(29 * face + 5 * angle + 2 * wander)
+    rim = 1 - 0.5 * np.exp(-(((face - 1) / 0.05) ** 2))  # its shadow at the edge
+    shape = Image.fromarray(np.uint8(255 * ((head | neck) & (face > 1))[..., 0]))
+    return _textured(shape, colour * folds * rim * _grain(rng, 0.4, 0.03, len(x)))
+
+
+def _lowered_glasses(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw spectacles that have slipped down the nose: their upper rims cross the eyes."""
+    return _glasses(rng, (235, 245, 255, 30), lower=8)
+
+
+def _glare(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw spectacles whose lenses mirror a window."""
+    glasses = _glasses(rng, (235, 245, 255, 30))
+    x, y = _template_grid()
+    slant = rng.uniform(-0.5, 0.5)
+    bright = np.zeros((SIDE, SIDE, 1))
+    for eye in ARCFACE_TEMPLATE[:2]:
+        u, v = x - eye[0] - slant * (y - eye[1]) - 1, y - eye[1] - 1
+        panes = (np.abs(u) < 9) & (np.abs(v) < 7.5) & (np.abs(u) > 0.5) & (np.abs(v) > 0.4)
+        bright = np.maximum(bright, panes * 0.96)
+    light = Image.fromarray(np.uint8(255 * bright[..., 0])).filter(ImageFilter.GaussianBlur(0.5 * FINE))
+    glasses.alpha_composite(_textured(light, np.full((SIDE, SIDE, 3), 252.0)))
+    return glasses
+
+
+def _shine(rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """Draw what a flash leaves on moist skin: bright spots on forehead, nose, cheeks and chin."""
+    x, y = _template_grid()
+    spots = (
+        (48, 25, 15, 6),
+        (70, 24, 9, 5),
+        (57, 62, 3, 10),
+        (25, 68, 7, 5),
+        (86, 68, 7, 5),
+        (56, 109, 7, 3),
+    )
+    dx, dy = rng.uniform(-3, 3, size=2)
+    far = [((x - a - dx) / c) ** 2 + ((y - b - dy) / d) ** 2 for a, b, c, d in spots]
+    alpha = np.exp(-np.minimum.reduce(far) * _grain(rng, 2, 0.2).clip(0.3))
+    shape = Image.fromarray(np.uint8(235 * alpha[..., 0]))
+    return _textured(shape, np.broadcast_to((255.0, 250.0, 240.0), (SIDE, SIDE, 3)))
+
+
+def _template_grid(around: int = AROUND) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of a canvas in pixels of the template: (side, side, 1) each."""
+    side = (112 + 2 * around) * FINE
+    y, x = np.mgrid[:side, :side, :1][:2] / FINE - around
+    return x, y
+
+
+FACE_MASKS = ("black", "blue", "green", "white")  # insightface's textures
+Drawing = Callable[[np.random.Generator, np.ndarray], Image.Image]
+
+OCCLUDERS: dict[str, Drawing] = {
     "square": _square,
     "dark glasses": _dark_glasses,
     "clear glasses": _clear_glasses,
@@ -217,4 +320,13 @@ OCCLUDERS: dict[str, Callable[[np.random.Generator, np.ndarray], Image.Image]] =
     "hand": _hand,
     "scarf": _scarf,
     "hair": _hair,
+}
+DRAWINGS: dict[str, Drawing] = OCCLUDERS | {
+    "cap": _cap,
+    "beanie": _beanie,
+    "headscarf": _headscarf,
+    "lowered glasses": _lowered_glasses,
+    "glare": _glare,
+    "shine": _shine,
+    **{f"{name} face mask": lambda rng, skin, name=name: _face_mask(name) for name in FACE_MASKS},
 }

@@ -137,8 +137,38 @@ def relative_level(saliency: torch.Tensor) -> torch.Tensor:
     for _ in range(2):  # single pixels are noisy
         coarse = torch.nn.functional.avg_pool2d(coarse, 3, stride=1, padding=1, count_include_pad=False)
     level = coarse[:, 0].clamp_min(1e-30).log()  # (B, 28, 28)
-    better = level.flatten(1).sort(dim=1).values[:, level[0].numel() // 2 :]  # (B, 392)
-    return level - better.mean(dim=1)[:, None, None]
+    return level - mean_of_better_half(level)[:, None, None]
+
+
+def region_levels(saliency: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+    """Return how high a map is in some regions, whatever its level: the mean of log Ŝ in each.
+
+    Measured against the mean of the better half of the map, as `relative_level`.
+
+    Parameters
+    ----------
+    saliency : (B, H, W), Ŝ
+    regions : (R, H, W) of bool, at least one pixel each
+
+    Returns
+    -------
+    (B, R)
+
+    Examples
+    --------
+    >>> region_levels(explanation.saliency, face_regions(model)).shape
+    torch.Size([1, 8])
+    """
+    level = saliency.clamp_min(1e-30).log()  # (B, H, W)
+    inside = regions.flatten(1).to(level)  # (R, H·W), on the map's device
+    mean = level.flatten(1) @ inside.T / inside.sum(1)  # (B, R)
+    return mean - mean_of_better_half(level)[:, None]
+
+
+def mean_of_better_half(level: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the higher half of each map, (B, H, W) -> (B,): of what is not disturbed."""
+    ranked = level.flatten(1).sort(dim=1).values  # (B, H·W)
+    return ranked[:, ranked.shape[1] // 2 :].mean(dim=1)
 
 
 def centre_and_background(saliency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

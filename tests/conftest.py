@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import plqlite
+from plqlite.models import Usual
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +21,11 @@ def tiny_model(seed=0, size=16, dimensions=6):
     head = torch.nn.Linear(width, dimensions)
     scaling = plqlite.Scaling(alpha=20.0, r=0.7, gamma=8.0)
     return plqlite.FaceModel("tiny", backbone, head, size, 127.5, 128.0, None, scaling, {})
+
+
+def usual_map(mean, spread):
+    """What is usual to a model, as far as `below_usual` asks."""
+    return Usual(mean, spread, torch.zeros(8), torch.ones(8), torch.linspace(0, 1, 101))
 
 
 def random_images(count, size=16, seed=1):

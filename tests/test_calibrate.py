@@ -12,8 +12,7 @@ from PIL import Image
 
 import plqlite
 from plqlite import calibration
-from plqlite.models import read_calibration
-from plqlite.saliency import relative_level
+from plqlite.models import Usual, read_calibration
 from plqlite.weights import SFACE, find_weights
 
 
@@ -102,25 +101,36 @@ def test_two_files_of_one_name_are_two_models(tmp_path, people, run_script):
     assert all(name.startswith("model ") for name in models)
 
 
-def test_the_usual_map_is_that_of_the_photos_and_is_found_beside_the_weights(tmp_path, people, run_script):
+def test_what_is_usual_is_that_of_the_photos_and_is_found_beside_the_weights(tmp_path, people, run_script):
     path = tmp_path / "net.onnx"
     path.write_bytes(find_weights(SFACE).read_bytes())
     run_script("calibrate", people, "--model", path, "--out", tmp_path / "c.json")
     model = plqlite.from_onnx(path, device="cpu")
     images = torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
-    expected = calibration.usual_map(relative_level(plqlite.explain(model, images).saliency))
-    torch.testing.assert_close(model.usual.mean, expected.mean, atol=0.02, rtol=0)
-    torch.testing.assert_close(model.usual.spread, expected.spread, atol=0.02, rtol=0)
+    expected = calibration.usual_faces(calibration.measure(model, images))
+    for name, atol in zip(Usual._fields, (0.02, 0.02, 0.001, 0.001, 1e-5), strict=True):
+        torch.testing.assert_close(
+            getattr(model.usual, name), getattr(expected, name), atol=atol, rtol=0, msg=name
+        )
     assert model.scaling.alpha > 0
 
 
-GRID = [[0] * 28] * 28
+GRID = [[1] * 28] * 28
+WHOLE = {"mean": GRID, "spread": GRID, "region_mean": [1] * 8, "region_spread": [1] * 8, "quality": [1] * 101}
 
 
 @pytest.mark.parametrize(
-    "usual", [{"mean": [[0]], "spread": [[1]]}, {"mean": GRID}, {"mean": GRID, "spread": GRID}, "letter"]
+    "usual",
+    [
+        {"mean": GRID, "spread": GRID},
+        WHOLE | {"mean": [[1]]},
+        WHOLE | {"spread": [[0] * 28] * 28},
+        WHOLE | {"region_spread": [0] * 8},
+        WHOLE | {"quality": [1] * 100},
+        "letter",
+    ],
 )
-def test_a_damaged_usual_map_is_named(tmp_path, usual):
+def test_what_is_usual_is_checked(tmp_path, usual):
     path = tmp_path / "net.onnx"
     path.write_bytes(find_weights(SFACE).read_bytes())
     model = plqlite.from_onnx(path, device="cpu")

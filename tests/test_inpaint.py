@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import plqlite
-from conftest import ROOT, random_images, tiny_model
-from plqlite.calibration import usual_map
+from conftest import ROOT, random_images, tiny_model, usual_map
+from plqlite.calibration import Measured, joined, measure, usual_faces
 from plqlite.dataset import photos_of
 from plqlite.disturb import COLOURS, coloured_mask, place_generator, random_mask, scaled_size
 from plqlite.inpaint import (
@@ -22,12 +22,11 @@ from plqlite.inpaint import (
     navier_stokes,
     telea,
 )
-from plqlite.models import Usual
 from plqlite.repair import overlap
 from plqlite.saliency import relative_level
 
 LFW100 = ROOT.parent / "shared" / "data" / "lfw100"
-FLAT = Usual(torch.zeros(28, 28), torch.ones(28, 28))
+FLAT = usual_map(torch.zeros(28, 28), torch.ones(28, 28))
 
 
 def square(size=112, top=30, left=20, side=30):
@@ -56,13 +55,18 @@ def test_relative_level_is_measured_against_the_better_half():
     assert level[:8].max() < -6
 
 
-def test_usual_map_is_mean_and_spread():
+def test_what_is_usual_is_mean_spread_and_percentiles():
     levels = torch.stack([torch.full((28, 28), value) for value in (1.0, 3.0)])
-    usual = usual_map(levels)
+    quality, regions = torch.tensor([0.2, 0.6]), torch.tensor([[1.0] * 8, [5.0] * 8])
+    measured = Measured(quality, quality, quality, levels, regions)
+    usual = usual_faces(measured)
     assert (usual.mean == 2).all()
     torch.testing.assert_close(usual.spread, torch.full((28, 28), 2**0.5))
-    with pytest.raises(ValueError, match="1 faces: a usual map needs at least 2"):
-        usual_map(levels[:1])
+    assert (usual.region_mean == 3).all()
+    torch.testing.assert_close(usual.region_spread, torch.full((8,), 8**0.5))
+    torch.testing.assert_close(usual.quality[[0, 25, 100]], torch.tensor([0.2, 0.3, 0.6]))
+    with pytest.raises(ValueError, match="1 faces: what is usual takes at least 2"):
+        usual_faces(Measured(*(each[:1] for each in measured)))
 
 
 def test_lower_than_usual_counts_not_low():
@@ -70,10 +74,10 @@ def test_lower_than_usual_counts_not_low():
     saliency[0, :56] = 0.01
     low_above = relative_level(saliency)[0]
     assert below_usual(saliency, FLAT)[0, :40].min() > 3
-    assert below_usual(saliency, Usual(low_above, torch.ones(28, 28))).abs().max() < 1e-5
-    assert below_usual(saliency, Usual(low_above + 1, torch.full((28, 28), 2.0)))[0, 20, 20] == pytest.approx(
-        0.5
-    )
+    assert below_usual(saliency, usual_map(low_above, torch.ones(28, 28))).abs().max() < 1e-5
+    assert below_usual(saliency, usual_map(low_above + 1, torch.full((28, 28), 2.0)))[
+        0, 20, 20
+    ] == pytest.approx(0.5)
 
 
 def test_a_region_is_extended_to_the_edges_of_the_image():
@@ -128,10 +132,7 @@ def test_squares_on_lfw_are_found_better_than_by_a_scan_that_knows_their_size(mo
     """The scan reaches a mean IoU of 0.70; chance is 0.19. The usual map comes from other people."""
     photos = list(photos_of(LFW100).values())
     faces = torch.cat([plqlite.load_face(photo, model) for photo in photos])
-    levels = torch.cat(
-        [relative_level(plqlite.explain(model, x, None).saliency) for x in faces[:50].split(10)]
-    )
-    usual, found = usual_map(levels), []
+    usual, found = usual_faces(joined(measure(model, x) for x in faces[:50].split(10))), []
     for number, face in enumerate(faces[50:]):
         _, mask = random_mask(face, scaled_size(30, model.size), place_generator(7, 30, str(number)))
         covered = coloured_mask(face, mask, list(COLOURS.values())[number % 12])

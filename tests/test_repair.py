@@ -4,10 +4,9 @@ import pytest
 import torch
 
 import plqlite
-from conftest import random_images, tiny_model
+from conftest import random_images, tiny_model, usual_map
 from plqlite.faces import find_faces
 from plqlite.inpaint import mirror
-from plqlite.models import Usual
 from plqlite.occluders import occlude
 from plqlite.repair import (
     FILLED,
@@ -95,7 +94,7 @@ def test_the_table_holds_what_was_measured(model, covered):
 def test_a_face_without_an_unusual_region_is_left_as_it_is():
     model = tiny_model(size=112)
     image = random_images(1, size=112)[0]
-    model.usual = Usual(torch.full((28, 28), -99.0), torch.ones(28, 28))  # everything is higher than that
+    model.usual = usual_map(torch.full((28, 28), -99.0), torch.ones(28, 28))  # everything is higher than that
     rows = inpainting_experiment(model, {"ada": image}, mirror)
     assert np.isnan(rows["score"][0])
     assert rows["area"][0] == 0

@@ -1,0 +1,171 @@
+"""The study of passport photos (§5.3) on simulated violations: one table for any photos and any model."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from plqlite.dataset import identity_of
+from plqlite.explain import explain
+from plqlite.faces import REGIONS, Face, NoFaceFound, face_regions, find_faces
+from plqlite.measure import localisation_auc, region_quality
+from plqlite.models import FaceModel
+from plqlite.saliency import relative_level
+from plqlite.violations import Violation, slots, violate
+
+REFERENCE = "reference"
+WORN = ("headgear", "glasses", "reflection", "face mask")  # what lies in front of a part of the face
+
+
+class Crop(NamedTuple):
+    """A photo that breaks a rule, as a model sees it."""
+
+    image: torch.Tensor  # (3, size, size)
+    mask: torch.Tensor | None  # (size, size) of bool, what was touched; None if that is everything
+    found: bool  # False: the face was lost, and is aligned as in the original
+
+
+def align_violation(model: FaceModel, violation: Violation, face: Face) -> Crop:
+    """Align a photo that breaks a rule, as the original unless the face has moved.
+
+    Parameters
+    ----------
+    model : chooses size and alignment
+    violation : from `violate`
+    face : where it was in the original
+
+    Returns
+    -------
+    Crop
+
+    Examples
+    --------
+    >>> align_violation(model, violate(photo, face.landmarks, "pose", "yaw"), face).found
+    True
+    """
+    found = find_faces(violation.photo) if violation.moved else [face]
+    nearest = min(found, key=lambda each: np.linalg.norm(each.box - face.box), default=face)
+
+    def crop(photo: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(model.align(photo, nearest, model.size)).permute(2, 0, 1).to(model.device)
+
+    mask = violation.mask
+    if mask is not None:
+        mask = crop(np.repeat(np.uint8(mask)[..., None] * 255, 3, axis=2))[0] > 127
+    return Crop(crop(violation.photo).float(), mask, bool(found))
+
+
+def icao_crops(model: FaceModel, photo: np.ndarray, strength: float = 1.0, seed: int = 0) -> dict[str, Crop]:
+    """Break each rule on the largest face of a photo.
+
+    Parameters
+    ----------
+    model : chooses size and alignment
+    photo : (H, W, 3) uint8
+    strength, seed : see `violate`
+
+    Returns
+    -------
+    "reference" and the 33 names of `slots` -> Crop
+
+    Raises
+    ------
+    NoFaceFound
+        The photo shows no face.
+
+    Examples
+    --------
+    >>> crops = icao_crops(model, sample_faces()["astronaut"])
+    >>> explain(model, torch.stack([crop.image for crop in crops.values()]), passes=None)
+    """
+    faces = find_faces(photo)
+    if not faces:
+        raise NoFaceFound(f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels.")
+    violations = {REFERENCE: Violation(photo, None, False)}
+    for name, (kind, variant) in slots().items():
+        violations[name] = violate(photo, faces[0].landmarks, kind, variant, strength, seed)
+    return {name: align_violation(model, each, faces[0]) for name, each in violations.items()}
+
+
+def icao_experiment(
+    model: FaceModel, photos: Mapping[str, np.ndarray], strength: float = 1.0, seed: int = 0
+) -> pd.DataFrame:
+    """Break each rule on each photo, and measure what happens to quality and map.
+
+    Parameters
+    ----------
+    model : with `usual`
+    photos : name, PERSON/PHOTO or PERSON -> (H, W, 3) uint8; a photo without a face is left out
+    strength, seed : see `violate`
+
+    Returns
+    -------
+    A row for each photo and each of "reference" and `slots`: Q, the fall of Q̂ (`delta_q`, Eq. 8), whether
+    the face was `found`, z of each region (see `region_quality`), the `lowest` of them, and which were
+    `touched` (a tenth or more lies under the mask). Where a part of the image was touched, also `auc`: the
+    chance that the map has fallen more on a touched place than on another, on the grid of `relative_level`.
+
+    Raises
+    ------
+    ValueError
+        No photo shows a face; see also `region_quality`.
+
+    Examples
+    --------
+    >>> rows = icao_experiment(model, plqlite.sample_faces())
+    >>> rows.groupby("kind")["delta_q"].mean()
+    """
+    tables = []
+    for name, photo in tqdm(photos.items(), desc=model.name, unit="photo", disable=None):
+        if find_faces(photo):
+            rows = measure_crops(model, icao_crops(model, photo, strength, seed))
+            tables.append(rows.assign(model=model.name, image=name, identity=identity_of(name)))
+    if not tables:
+        raise ValueError(f"{len(photos)} photos, and no face in any: give photos with a face.")
+    return pd.concat(tables, ignore_index=True)
+
+
+def measure_crops(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
+    """Measure the crops of one photo, with the closed form; see `icao_experiment`.
+
+    Examples
+    --------
+    >>> measure_crops(model, icao_crops(model, photo))[["slot", "delta_q", "lowest"]]
+    """
+    images = torch.stack([crop.image for crop in crops.values()]).split(12)
+    explained = [explain(model, batch, passes=None) for batch in images]
+    scaled = torch.cat([each.scaled_quality for each in explained]).cpu()
+    level = torch.cat([relative_level(each.saliency) for each in explained]).cpu()  # (N, 28, 28)
+    rows = pd.DataFrame({"slot": list(crops)})
+    rows["kind"] = [slots().get(name, (REFERENCE,))[0] for name in crops]
+    rows["found"] = [crop.found for crop in crops.values()]
+    rows["quality"] = torch.cat([each.quality for each in explained]).tolist()
+    rows["delta_q"] = (scaled[list(crops).index(REFERENCE)] - scaled).tolist()
+    z = [region_quality(each, model) for each in explained]
+    for region in REGIONS:
+        rows[region] = torch.cat([each[region] for each in z]).tolist()
+    rows["lowest"] = rows[list(REGIONS)].idxmin(axis=1)
+    rows["touched"] = [touched_regions(model, crop.mask) for crop in crops.values()]
+    fall = level[list(crops).index(REFERENCE)] - level
+    rows["auc"] = [_auc(each, crop.mask) for each, crop in zip(fall, crops.values(), strict=True)]
+    return rows
+
+
+def touched_regions(model: FaceModel, mask: torch.Tensor | None) -> list[str]:
+    """Return the regions of which a tenth or more lies under a mask (size, size)."""
+    if mask is None:
+        return []
+    regions = face_regions(model)  # (8, size, size)
+    share = (regions & mask.cpu()).sum((1, 2)) / regions.sum((1, 2))
+    return [name for name, covered in zip(REGIONS, share, strict=True) if covered >= 0.1]
+
+
+def _auc(fall: torch.Tensor, mask: torch.Tensor | None) -> float:
+    """Return how well the fall of a map (28, 28) finds a mask (size, size); NaN without one."""
+    if mask is None:
+        return float("nan")
+    coarse = torch.nn.functional.adaptive_avg_pool2d(mask.cpu()[None].float(), 28)[0] > 0.5
+    return localisation_auc(-fall, coarse) if 0 < coarse.sum() < coarse.numel() else float("nan")
