@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 
 import plqlite
 from plqlite.dataset import write_png
-from plqlite.faces import find_faces, read_image
-from plqlite.icao import REFERENCE
+from plqlite.faces import read_image
+from plqlite.icao import REFERENCE, break_all
 from plqlite.show import save_figure
 from plqlite.tables import write_table
-from plqlite.violations import Violation, slots, violate
+from plqlite.violations import slots
 
 
 def contact_sheet(photos: Mapping[str, np.ndarray], box: np.ndarray, columns: int = 7) -> Figure:
@@ -61,13 +61,10 @@ def main() -> None:
         photo = read_image(arguments.photo) if arguments.photo else plqlite.sample_faces()["astronaut"]
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    faces = find_faces(photo)
-    if not faces:
-        parser.error(f"no face found in {arguments.photo}: use a portrait")
-
-    made = {REFERENCE: Violation(photo, None, False)}
-    for name, (kind, variant) in slots().items():
-        made[name] = violate(photo, faces[0].landmarks, kind, variant, strength, seed)
+    try:
+        face, made = break_all(photo, strength, seed)
+    except plqlite.NoFaceFound as error:
+        parser.error(f"{error} Use a portrait.")
     rows = []
     for name, violation in made.items():
         kind, variant = slots().get(name, (REFERENCE, ""))
@@ -81,7 +78,7 @@ def main() -> None:
     index.loc[0, "touched"] = 0.0
     write_table(out / "index.csv", index)
     photos = {name: violation.photo for name, violation in made.items()}
-    save_figure(contact_sheet(photos, faces[0].box), out / "contact_sheet.png")
+    save_figure(contact_sheet(photos, face.box), out / "contact_sheet.png")
     print(f"{len(made) - 1} images and {REFERENCE}.png in {out}: look at {out / 'contact_sheet.png'}")
 
 

@@ -16,8 +16,14 @@ MEANINGS = {
     ("mouth", "chin"): "something in front of the lower face, such as a mask, a scarf or a hand",
     ("nose", "mouth"): "something in front of the lower face, such as a mask, a scarf or a hand",
     ("left eye", "right eye"): "glasses, reflections on them, hair, or closed eyes",
-    ("left eye", "left cheek"): "strong light from the left of the picture, or hair or a hand there",
-    ("right eye", "right cheek"): "strong light from the right of the picture, or hair or a hand there",
+    (
+        "left eye",
+        "left cheek",
+    ): "a turned head, or light, hair or a hand at the left of the picture",
+    (
+        "right eye",
+        "right cheek",
+    ): "a turned head, or light, hair or a hand at the right of the picture",
     ("forehead",): "headgear, hair, or a reflection",
     ("mouth",): "a grimace, or something in front of the mouth",
 }

@@ -1,6 +1,6 @@
 """The study of passport photos (§5.3) on simulated violations: one table for any photos and any model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,38 @@ class Crop(NamedTuple):
     image: torch.Tensor  # (3, size, size)
     mask: torch.Tensor | None  # (size, size) of bool, what was touched; None if that is everything
     found: bool  # False: the face was lost, and is aligned as in the original
+
+
+def break_all(photo: np.ndarray, strength: float = 1.0, seed: int = 0) -> tuple[Face, dict[str, Violation]]:
+    """Break each rule on the largest face of a photo.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8
+    strength, seed : see `violate`
+
+    Returns
+    -------
+    The face, and a Violation for "reference" (the photo itself) and each of the 33 names of `slots`.
+
+    Raises
+    ------
+    NoFaceFound
+        The photo shows no face.
+
+    Examples
+    --------
+    >>> face, violations = break_all(sample_faces()["astronaut"])
+    >>> len(violations)
+    34
+    """
+    faces = find_faces(photo)
+    if not faces:
+        raise NoFaceFound(f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels.")
+    violations = {REFERENCE: Violation(photo, None, False)}
+    for name, (kind, variant) in slots().items():
+        violations[name] = violate(photo, faces[0].landmarks, kind, variant, strength, seed)
+    return faces[0], violations
 
 
 def align_violation(model: FaceModel, violation: Violation, face: Face) -> Crop:
@@ -58,73 +90,44 @@ def align_violation(model: FaceModel, violation: Violation, face: Face) -> Crop:
     return Crop(crop(violation.photo).float(), mask, bool(found))
 
 
-def icao_crops(model: FaceModel, photo: np.ndarray, strength: float = 1.0, seed: int = 0) -> dict[str, Crop]:
-    """Break each rule on the largest face of a photo.
-
-    Parameters
-    ----------
-    model : chooses size and alignment
-    photo : (H, W, 3) uint8
-    strength, seed : see `violate`
-
-    Returns
-    -------
-    "reference" and the 33 names of `slots` -> Crop
-
-    Raises
-    ------
-    NoFaceFound
-        The photo shows no face.
-
-    Examples
-    --------
-    >>> crops = icao_crops(model, sample_faces()["astronaut"])
-    >>> explain(model, torch.stack([crop.image for crop in crops.values()]), passes=None)
-    """
-    faces = find_faces(photo)
-    if not faces:
-        raise NoFaceFound(f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels.")
-    violations = {REFERENCE: Violation(photo, None, False)}
-    for name, (kind, variant) in slots().items():
-        violations[name] = violate(photo, faces[0].landmarks, kind, variant, strength, seed)
-    return {name: align_violation(model, each, faces[0]) for name, each in violations.items()}
-
-
 def icao_experiment(
-    model: FaceModel, photos: Mapping[str, np.ndarray], strength: float = 1.0, seed: int = 0
+    models: Sequence[FaceModel], photos: Mapping[str, np.ndarray], strength: float = 1.0, seed: int = 0
 ) -> pd.DataFrame:
     """Break each rule on each photo, and measure what happens to quality and map.
 
     Parameters
     ----------
-    model : with `usual`
-    photos : name, PERSON/PHOTO or PERSON -> (H, W, 3) uint8; a photo without a face is left out
+    models : each with `usual`
+    photos : name, PERSON/PHOTO or PERSON -> (H, W, 3) uint8
     strength, seed : see `violate`
 
     Returns
     -------
-    A row for each photo and each of "reference" and `slots`: Q, the fall of Q̂ (`delta_q`, Eq. 8), whether
-    the face was `found`, z of each region (see `region_quality`), the `lowest` of them, and which were
-    `touched` (a tenth or more lies under the mask). Where a part of the image was touched, also `auc`: the
-    chance that the map has fallen more on a touched place than on another, on the grid of `relative_level`.
+    A row for each model, photo, and "reference" or one of `slots`: Q, the fall of Q̂ (`delta_q`, Eq. 8),
+    whether the face was `found`, z of each region (see `region_quality`), the `lowest` of them, and which
+    were `touched` (a tenth or more lies under the mask). Where a part of the image was touched, also `auc`:
+    the chance that the map has fallen more on a touched place than on another, on the grid of
+    `relative_level`.
 
     Raises
     ------
+    NoFaceFound
+        A photo shows no face.
     ValueError
-        No photo shows a face; see also `region_quality`.
+        See `region_quality`.
 
     Examples
     --------
-    >>> rows = icao_experiment(model, plqlite.sample_faces())
+    >>> rows = icao_experiment([plqlite.sface(), plqlite.facenet()], plqlite.sample_faces())
     >>> rows.groupby("kind")["delta_q"].mean()
     """
     tables = []
-    for name, photo in tqdm(photos.items(), desc=model.name, unit="photo", disable=None):
-        if find_faces(photo):
-            rows = measure_crops(model, icao_crops(model, photo, strength, seed))
+    for name, photo in tqdm(photos.items(), desc="breaking rules", unit="photo", disable=None):
+        face, violations = break_all(photo, strength, seed)
+        for model in models:
+            crops = {slot: align_violation(model, each, face) for slot, each in violations.items()}
+            rows = measure_crops(model, crops)
             tables.append(rows.assign(model=model.name, image=name, identity=identity_of(name)))
-    if not tables:
-        raise ValueError(f"{len(photos)} photos, and no face in any: give photos with a face.")
     return pd.concat(tables, ignore_index=True)
 
 
@@ -133,7 +136,9 @@ def measure_crops(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> measure_crops(model, icao_crops(model, photo))[["slot", "delta_q", "lowest"]]
+    >>> face, violations = break_all(photo)
+    >>> crops = {slot: align_violation(model, each, face) for slot, each in violations.items()}
+    >>> measure_crops(model, crops)[["slot", "delta_q", "lowest"]]
     """
     images = torch.stack([crop.image for crop in crops.values()]).split(12)
     explained = [explain(model, batch, passes=None) for batch in images]

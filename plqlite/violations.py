@@ -274,7 +274,7 @@ def _person(scene: Scene) -> np.ndarray:
     trimap[face | ((away < 34) & (y > 60))] = cv2.GC_FGD
     if np.isin((cv2.GC_BGD, cv2.GC_PR_BGD), trimap).any():  # a tight crop may show no background
         cv2.setRNGSeed(0)  # its clusters start at random
-        cv2.grabCut(scene.photo, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(scene.photo, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
