@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from IPython.display import display
 from scipy.ndimage import binary_fill_holes
-from scipy.stats import spearmanr
 
 import plqlite
 from plqlite.faces import REGIONS, face_regions, find_faces
@@ -56,11 +55,12 @@ crops = {
     name: {slot: align_violation(model, each, face) for slot, each in violations.items()}
     for name, model in models.items()
 }
-explained = {}
+explained, levels = {}, {}
 for name, model in models.items():
     images = torch.stack([crop.image for crop in crops[name].values()])
-    maps = torch.cat([plqlite.explain(model, batch, passes=None).plq for batch in images.split(12)])
-    explained[name] = dict(zip(crops[name], maps.cpu()))
+    done = [plqlite.explain(model, batch, passes=None) for batch in images.split(12)]
+    explained[name] = dict(zip(crops[name], torch.cat([each.plq for each in done]).cpu()))
+    levels[name] = dict(zip(crops[name], torch.cat([relative_level(each.saliency) for each in done]).cpu()))
 
 print(len(VIOLATIONS), "kinds,", len(slots()), "variants")
 print("face lost:", [slot for slot, crop in crops["sface"].items() if not crop.found] or "never")
@@ -111,16 +111,48 @@ sheet("blur", "distortion", "background", "pose", "expression")
 # %% [markdown]
 # *Camera, surroundings and person: maps sink as a whole, or do not.*
 #
+# ## The fall of the map
+#
+# A map that is red all over says that something is wrong, not where. For the *where*, take the level out, as in [04](04_inpainting.ipynb), and compare with the reference:
+#
+# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the better half of } \log\hat S$$
+#
+# on a grid of 28×28.
+
+
+# %%
+def falls(*names):
+    """Photos that break a rule, and how far the map of each network has fallen where."""
+    _, axes = plt.subplots(3, len(names), figsize=(9, 3.9), dpi=60, layout="constrained")
+    for (photo, *maps), slot in zip(axes.T, names):
+        photo.imshow(crops["sface"][slot].image.permute(1, 2, 0).cpu() / 255)
+        photo.set_title("\n".join(slots()[slot]), fontsize=8)
+        for axis, level in zip(maps, levels.values()):
+            axis.imshow(level[REFERENCE] - level[slot], cmap="RdBu_r", vmin=-2, vmax=2)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    plt.show()
+
+
+falls(
+    "headgear-beanie",
+    "glasses-clear",
+    "glasses-dark",
+    "reflection-glasses",
+    "face-mask-blue",
+    "illumination-left",
+    "blur-defocus",
+)
+
+# %% [markdown]
+# *Red: has fallen; middle: SFace, below: FaceNet.* What hides a part of the face is found where it is; FaceNet shows the outline of the glasses. Blur has no place.
+#
 # ## Nine faces, not one
 #
 # One portrait proves nothing. `icao_experiment` breaks all rules on all nine sample faces and measures, for each photo:
 #
 # - how far the quality falls, $\Delta_{\hat Q} = \hat Q(I) - \hat Q(I')$ (Eq. 8);
-# - where a part of the image was touched: how well the *fall of the map* finds that part. The fall is
-#
-# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the better half of } \log\hat S$$
-#
-# on a grid of 28×28, and the AUC of $F$ is the chance that a touched place has fallen more than another: 1 is perfect, ½ is chance.
+# - where a part of the image was touched: how well the fall of the map finds that part. The AUC of $F$ is the chance that a touched place has fallen more than another: 1 is perfect, ½ is chance.
 
 # %%
 rows = icao_experiment(list(models.values()), portraits)
@@ -153,60 +185,44 @@ for name, part in worn.items():
     assert mean.low > 0.7
 
 # %% [markdown]
-# ### Only the frame of glasses is low: reproduced
+# ### Only the frame of glasses is low: reproduced in part
 #
 # Clear glasses: does the map fall on the frame more than behind the lenses? `region_levels` measures any region; here we hand it the frame and what the frame encloses.
 
 
 # %%
-def looks(model, photo, *names):
-    """Saliency and masks of a face as it is, and with some rules broken."""
-    (face,) = find_faces(photo)[:1]
-    broken = [violate(photo, face.landmarks, *slots()[name]) for name in names]
-    seen = [align_violation(model, each, face) for each in broken]
-    images = torch.stack([plqlite.load_face(photo, model)[0], *(crop.image for crop in seen)])
-    return plqlite.explain(model, images, passes=None).saliency, [crop.mask for crop in seen]
-
-
-def frame_and_lenses(model, photo):
+def frame_and_lenses(model, photo, face):
     """How far the map falls on the frame and behind the lenses."""
-    saliency, (frame,) = looks(model, photo, "glasses-clear")
+    looks = [violate(photo, face.landmarks, "glasses", "clear", strength) for strength in (0, 1)]
+    (clean, _, _), (broken, frame, _) = (align_violation(model, each, face) for each in looks)
+    saliency = plqlite.explain(model, torch.stack([clean, broken]), passes=None).saliency
     lenses = torch.from_numpy(binary_fill_holes(frame.cpu())).to(frame.device) & ~frame
-    clean, broken = region_levels(saliency, torch.stack([frame, lenses]))
-    return (clean - broken).tolist()
+    before, after = region_levels(saliency, torch.stack([frame, lenses]))  # (2,) each
+    return (before - after).tolist()
 
 
+found = {person: find_faces(photo)[0] for person, photo in portraits.items()}
 for name, model in models.items():
-    falls = np.array([frame_and_lenses(model, photo) for photo in portraits.values()])
-    higher = (falls[:, 0] > falls[:, 1]).sum()
-    print(f"{name}: the frame falls more in {higher} of {len(falls)} faces")
+    drops = np.array([frame_and_lenses(model, portraits[each], found[each]) for each in portraits])  # (9, 2)
+    higher = (drops[:, 0] > drops[:, 1]).sum()
+    print(f"{name}: the frame falls more in {higher} of {len(drops)} faces")
+    frame, lenses = drops.mean(axis=0)
     assert higher >= 8
-    assert falls[:, 0].mean() > 1.5 * falls[:, 1].mean()
+    assert (0.2 if name == "sface" else 0.4) < lenses / frame < (0.45 if name == "sface" else 0.65)
 
 # %% [markdown]
+# The frame falls most. But the eyes behind the lenses, which are all but clear, fall too: about a third as far as the frame for SFace, and half as far for FaceNet.
+#
 # ### Robust to colour: reproduced
 #
-# Two numbers for each kind: the mean change of $\hat Q$, and how well the order of the places in the map is kept (Spearman's ρ with the map of the reference).
-
+# Two numbers: the mean change of $\hat Q$, and how well the order of the places in the map is kept (Spearman's ρ with the map of the reference, mean over the nine faces).
 
 # %%
-def order_kept(model, photo, names):
-    """Rank correlation of the maps with that of the reference."""
-    saliency, _ = looks(model, photo, *names)
-    clean, *others = relative_level(saliency).flatten(1).cpu()
-    return [spearmanr(clean, other).statistic for other in others]
-
-
-chosen = ["colour-cast", "colour-grey", "colour-saturated", "contrast-low", "background-busy"]
-chosen += ["distortion-barrel", "distortion-pincushion", "face-mask-blue"]
-kept = {
-    name: np.mean([order_kept(model, photo, chosen) for photo in portraits.values()], axis=0)
-    for name, model in models.items()
-}
+kept = {name: part.groupby("slot")["kept"].mean() for name, part in people.items()}
 fall = {name: part.groupby("kind")["delta_q"].mean() for name, part in people.items()}
+colours = ["colour-cast", "colour-grey", "colour-saturated"]
 for name in models:
-    rho = dict(zip(chosen, kept[name]))
-    colour, mask = min(rho[each] for each in chosen[:3]), rho["face-mask-blue"]
+    colour, mask = kept[name][colours].min(), kept[name]["face-mask-blue"]
     print(f"{name}: ρ at least {colour:.1f} for colour, {mask:.1f} for a face mask")
     assert colour > 0.9 > 0.87 > mask
     assert abs(fall[name]["colour"]) < 0.1
@@ -228,33 +244,34 @@ for name, part in people.items():
     assert change["illumination-left"].mean() < -0.5 < 0.5 < change["illumination-right"].mean()
 
 # %% [markdown]
-# Why? One guess: overexposed skin is flat, and the shaded side, dark as it is, keeps its texture. The simulation holds no proof of it.
+# Why? One guess: overexposed skin is flat, and the shaded side, dark as it is, keeps its texture. Nothing here proves it.
 #
 # ### Small effects of background, low contrast and distortion: reproduced for the first, in part for the others
 
 # %%
 for name in models:
-    rho = dict(zip(chosen, kept[name]))
     assert abs(fall[name]["background"]) < 0.03
-    assert rho["background-busy"] > 0.97
-    assert min(rho[each] for each in chosen[3:7]) > 0.85
+    assert kept[name]["background-busy"] > 0.97
+    assert kept[name][["contrast-low", "distortion-barrel", "distortion-pincushion"]].min() > 0.85
     assert max(abs(fall[name]["contrast"]), abs(fall[name]["distortion"])) < 0.2
+assert fall["facenet"]["distortion"] > 0.05 > -0.03 > fall["sface"]["distortion"]
 costs = fall["facenet"]
 print(f"FaceNet: a distortion costs {costs['distortion']:.1f} of Q̂, a face mask {costs['face mask']:.1f}")
 
 # %% [markdown]
-# A busy background changes nothing. Contrast and distortion leave the order of the map as it is, but a distortion does cost FaceNet some quality.
+# A busy background changes nothing. Contrast and distortion leave the order of the map as it is, but a distortion does cost FaceNet some quality, and raises SFace's a little.
 #
 # ### Parts distorted by an expression are lower: hardly reproduced
 #
-# The AUC of the three expressions lies near chance, but for FaceNet's open mouth. Our grimaces are bent photos, with the texture of the face that was there before: to a network they may look less strange than the real ones in the paper.
+# The AUC of the three expressions lies between ½ and 0.6, but for FaceNet's open mouth. Our grimaces are bent photos, with the texture of the face that was there before: to a network they may look less strange than the real ones in the paper.
 
 # %%
 for name, part in people.items():
     auc = part[part["kind"] == "expression"].groupby("slot")["auc"].mean()
     print(name, {slot.removeprefix("expression-"): round(value, 1) for slot, value in auc.items()})
-    assert auc.max() < 0.8
-assert people["facenet"].groupby("slot")["auc"].mean()["expression-open-mouth"] > 0.6
+    near = auc.drop("expression-open-mouth") if name == "facenet" else auc
+    assert near.between(0.45, 0.65).all() and auc.max() < 0.8
+assert auc["expression-open-mouth"] > 0.65  # FaceNet's
 
 # %% [markdown]
 # ### What costs most?
@@ -317,7 +334,7 @@ def consult(name, image, title):
     """An image with its regions, their z, and the advice."""
     model = models[name]
     advice = plqlite.advise(model, image[None])
-    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=85, layout="constrained")
+    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=75, layout="constrained")
     left.imshow(image.permute(1, 2, 0).cpu() / 255)
     for region, mask in zip(REGIONS, face_regions(model)):
         left.contour(mask, levels=[0.5], colors="r" if region in advice.unusual else "w", linewidths=0.8)
@@ -349,16 +366,19 @@ assert plain.text.startswith("Nothing unusual")
 # %% [markdown]
 # ### How often is it right?
 #
-# **On the nine sample faces**, with the twelve things that can be put on: is the region with the lowest z one that is touched? (Touched: a tenth of it or more. *Chance* is the share of the eight regions that are touched.)
+# **On the nine sample faces**, with the twelve things that can be put on: is the region with the lowest z one that is touched? (Touched: a tenth of it or more.) Two ways to guess without looking at the broken photo say what that is worth: always name the region that is touched most often, and name the lowest region of the *reference*.
 
 # %%
 for name, part in worn.items():
     right = np.array([row.lowest in row.touched for row in part.itertuples()])
     named = (part[list(REGIONS)].min(axis=1) < -3).to_numpy()
-    chance = part["touched"].map(len).mean() / len(REGIONS)
-    print(f"{name}: right in {right.mean():.1f} of {len(part)}")
+    always = max(np.mean([region in each for each in part["touched"]]) for region in REGIONS)
+    before = people[name].query("slot == @REFERENCE").set_index("image")["lowest"]
+    stale = np.mean([before[row.image] in row.touched for row in part.itertuples()])
+    print(f"{name}: right in {right.mean():.1f} of {len(part)}; one region always: {always:.1f}")
     assert abs(right.mean() - {"sface": 0.79, "facenet": 0.87}[name]) < 0.04
-    assert chance < 0.5
+    assert abs(stale - {"sface": 0.38, "facenet": 0.49}[name]) < 0.04
+    assert 0.63 < always < 0.7
     assert 0.6 < named.mean() < 0.75
     assert right[named].mean() > 0.8 + 0.1 * (name == "facenet")
 
@@ -369,7 +389,7 @@ for part in worn.values():
     assert np.mean([row.lowest in row.touched for row in shine.itertuples()]) < 0.5
 
 # %% [markdown]
-# We had aimed at 80 %. FaceNet reaches 87 %, SFace 79 %: the fringe of the astronaut is lower than most of what we put on her, and both networks mostly miss shine on the skin. Chance is below a half. In a third of the images advice names no region at all; where it names one, the first is right in more than 80 % (SFace) and 90 % (FaceNet).
+# We had aimed at 80 %. FaceNet reaches 87 %, SFace 79 %: the fringe of the astronaut is lower than most of what we put on her, and both networks mostly miss shine on the skin. Who always says "nose" is right in two thirds, for most of these things touch it; the lowest region of the reference is touched in 38 % (SFace) and 49 % (FaceNet). In a third of the images advice names no region at all; where it names one, the first is right in more than 80 % (SFace) and 90 % (FaceNet).
 #
 # **On 100 photos of LFW** (ten people with ten each) with one region covered by a block in one of the twelve colours of [06](06_mask_colours.ipynb), 800 images for each network, `python data_scripts/check_advice.py FOLDER` printed, with 95 % intervals over people. What is usual was learned from the *other* nine people:
 #
@@ -392,7 +412,7 @@ for name in models:
             print(f"{name}, {person}: {', '.join(z[z < -3].sort_values().index)}")
 
 # %% [markdown]
-# `group_2` and `group_5` are turned to the side, and SFace names the far eye and cheek. The astronaut is the fringe again. `group_1`, whom FaceNet names, wears long hair over the cheek. The laughing face, `group_4`, is not named.
+# `group_2` and `group_5` are turned to the side, and SFace names the far eye and cheek. The astronaut is the fringe again. `group_1`, whom FaceNet names, has long hair beside the cheek; whether that is the reason, a map cannot say. The laughing face, `group_4`, is not named.
 #
 # Grace Hopper wears what we only draw:
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from plqlite.dataset import identity_of
@@ -104,10 +105,10 @@ def icao_experiment(
     Returns
     -------
     A row for each model, photo, and "reference" or one of `slots`: Q, the fall of Q̂ (`delta_q`, Eq. 8),
-    whether the face was `found`, z of each region (see `region_quality`), the `lowest` of them, and which
-    were `touched` (a tenth or more lies under the mask). Where a part of the image was touched, also `auc`:
-    the chance that the map has fallen more on a touched place than on another, on the grid of
-    `relative_level`.
+    whether the face was `found`, z of each region (see `region_quality`), the `lowest` of them, which were
+    `touched` (a tenth or more lies under the mask), and how well the map's order of places is `kept`: its
+    rank correlation with the reference's on the grid of `relative_level`. Where a part of the image was
+    touched, also `auc`: the chance that the map has fallen more on a touched place than on another.
 
     Raises
     ------
@@ -154,7 +155,9 @@ def measure_crops(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
         rows[region] = torch.cat([each[region] for each in z]).tolist()
     rows["lowest"] = rows[list(REGIONS)].idxmin(axis=1)
     rows["touched"] = [touched_regions(model, crop.mask) for crop in crops.values()]
-    fall = level[list(crops).index(REFERENCE)] - level
+    reference = level[list(crops).index(REFERENCE)]
+    rows["kept"] = [spearmanr(reference.flatten(), each.flatten()).statistic for each in level]
+    fall = reference - level
     rows["auc"] = [_auc(each, crop.mask) for each, crop in zip(fall, crops.values(), strict=True)]
     return rows
 

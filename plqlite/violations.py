@@ -264,7 +264,13 @@ def _background(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 def _person(scene: Scene) -> np.ndarray:
     """Find head and shoulders, with GrabCut around the landmarks: (H, W) of bool."""
-    x, y = _grid(scene)
+    shrink = max(1, _scale(scene))  # to the template's resolution: a large photo would take minutes
+    height, width = scene.photo.shape[:2]
+    size = round(width / shrink), round(height / shrink)
+    small = Scene(
+        cv2.resize(scene.photo, size, interpolation=cv2.INTER_AREA), scene.landmarks / shrink, 1, None
+    )
+    x, y = _grid(small)
     away = np.abs(x - 56)
     face = ((x - 56) / 44) ** 2 + ((y - 62) / 60) ** 2 < 1
     head = ((x - 56) / 78) ** 2 + ((y - 40) / 95) ** 2 < 1
@@ -274,8 +280,9 @@ def _person(scene: Scene) -> np.ndarray:
     trimap[face | ((away < 34) & (y > 60))] = cv2.GC_FGD
     if np.isin((cv2.GC_BGD, cv2.GC_PR_BGD), trimap).any():  # a tight crop may show no background
         cv2.setRNGSeed(0)  # its clusters start at random
-        cv2.grabCut(scene.photo, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
+        cv2.grabCut(small.photo, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    person = np.float32(np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD)))
+    return cv2.resize(person, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 VIOLATIONS: dict[str, dict[str, Effect]] = {

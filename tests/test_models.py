@@ -1,5 +1,4 @@
 import re
-import runpy
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from torch.nn.functional import normalize
 
 import plqlite
 from conftest import random_images
-from plqlite import UnusableModel, weights
+from plqlite import UnusableModel, calibration, weights
+from plqlite.faces import REGIONS
 from plqlite.weights import FACENET, SFACE, find_weights
 
 
@@ -128,13 +128,18 @@ def test_double_precision_gets_double_faces():
 
 def test_constants_are_those_of_the_measurements(model):
     """calibration.json follows from calibration.csv."""
-    fit = runpy.run_path(str(Path(__file__).parents[1] / "data_scripts" / "calibrate.py"))["fit"]
     rows = pd.read_csv(files("plqlite").joinpath("calibration.csv"))
     rows = rows[rows["model"] == model.name]
-    fitted = fit(rows)
     assert len(rows) == 100
+    quality, centre, background = torch.tensor(rows[["quality", "centre", "background"]].to_numpy().T)
+    fitted = calibration.fit(quality, centre, background)
     assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted.alpha, fitted.r), rel=1e-3)
     assert model.scaling.gamma == pytest.approx(fitted.gamma, abs=0.011)
+    regions = rows[list(REGIONS)]
+    np.testing.assert_allclose(model.usual.region_mean, regions.mean(), atol=1e-3)
+    np.testing.assert_allclose(model.usual.region_spread, regions.std(), atol=1e-3)
+    percentiles = np.percentile(rows["quality"], range(101))
+    np.testing.assert_allclose(model.usual.quality, percentiles, atol=1e-5)
 
 
 def test_a_black_image_is_no_mistake_of_range(tiny):
