@@ -331,7 +331,7 @@ def consult(name, image, title):
     """An image with its regions, their z, and the advice."""
     model = models[name]
     advice = plqlite.advise(model, image[None])
-    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=75, layout="constrained")
+    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=68, layout="constrained")
     left.imshow(image.permute(1, 2, 0).cpu() / 255)
     for region, mask in zip(REGIONS, face_regions(model)):
         left.contour(mask, levels=[0.5], colors="r" if region in advice.unusual else "w", linewidths=0.8)

@@ -110,7 +110,7 @@ for axis, (name, curves) in zip(axes, shares.items()):
         axis.plot(lines, values, ".-", label=label)
     axis.set(title=name, xlabel="name regions below", ylabel="share", ylim=(0, 1))
     axis.invert_xaxis()
-axes[1].legend(fontsize=8)
+axes[0].legend(loc="lower left", fontsize=8)
 plt.show()
 
 for curves in shares.values():
