@@ -1,7 +1,6 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -11,17 +10,8 @@ from plqlite.advice import MEANINGS, OTHERWISE, meanings_of
 from plqlite.calibration import measure, usual_faces
 from plqlite.disturb import coloured_mask
 from plqlite.faces import REGIONS, align_arcface, crop_box, face_regions, find_faces
-from plqlite.icao import (
-    Violation,
-    align_violation,
-    break_all,
-    icao_experiment,
-    measure_crops,
-    touched_regions,
-)
-from plqlite.measure import localisation_auc, quality_change, region_quality
-from plqlite.saliency import region_levels, relative_level
-from plqlite.violations import slots
+from plqlite.measure import region_quality
+from plqlite.saliency import region_levels
 
 LFW100 = ROOT.parent / "shared" / "data" / "lfw100"
 
@@ -157,64 +147,6 @@ def test_a_covered_region_of_a_sample_face_falls(model, faces):
     assert np.mean(right) > 0.8
 
 
-def test_a_face_that_has_moved_is_found_again():
-    model, photo = plqlite.sface("cpu"), plqlite.sample_faces()["astronaut"]
-    face, violations = break_all(photo)
-    crops = {name: align_violation(model, each, face) for name, each in violations.items()}
-    assert list(crops) == ["reference", *slots()]
-    assert all(crop.found for crop in crops.values())
-    torch.testing.assert_close(crops["reference"].image[None], plqlite.load_face(photo, model))
-    for name in ("pose-roll", "pose-yaw"):  # aligned as any photo would be
-        torch.testing.assert_close(crops[name].image[None], plqlite.load_face(violations[name].photo, model))
-    mask = crops["face-mask-blue"].mask
-    assert mask[92, 56]
-    assert not mask[52, 38]
-
-
-def test_a_face_that_is_lost_is_aligned_as_before_and_said_to_be_lost():
-    model, photo = plqlite.sface("cpu"), plqlite.sample_faces()["astronaut"]
-    (face,) = find_faces(photo)
-    black = Violation(np.zeros_like(photo), None, True)
-    crop = align_violation(model, black, face)
-    assert not crop.found
-    assert crop.image.shape == (3, 112, 112)
-    assert not crop.image.any()
-    with pytest.raises(plqlite.NoFaceFound, match="No face found in an image of 512×512"):
-        break_all(np.zeros_like(photo))
-
-
-def test_the_experiment_measures_what_it_says(model):
-    photo = plqlite.sample_faces()["grace_hopper"]
-    face, violations = break_all(photo, seed=2)
-    crops = {name: align_violation(model, each, face) for name, each in violations.items()}
-    rows = icao_experiment([model], {"hopper/1": photo}, seed=2)
-    assert rows["slot"].tolist() == list(crops)
-    assert set(rows["identity"]) == {"hopper"}
-    assert rows["kind"].nunique() == 13
-    name = "glasses-dark"
-    row = rows.set_index("slot").loc[name]
-    images = torch.stack([crops["reference"].image, crops[name].image])
-    clean, broken = (plqlite.explain(model, image[None], None) for image in images)
-    assert row["delta_q"] == pytest.approx(quality_change(clean, broken).item(), abs=1e-4)
-    z = region_quality(broken, model)
-    assert row["nose"] == pytest.approx(z["nose"].item(), abs=1e-3)
-    assert row["lowest"] == min(z, key=lambda region: z[region].item())
-    assert row["touched"] == touched_regions(model, crops[name].mask)
-    assert {"left eye", "right eye"} <= set(row["touched"])
-    assert "chin" not in row["touched"]
-    fall = relative_level(clean.saliency) - relative_level(broken.saliency)
-    coarse = torch.nn.functional.adaptive_avg_pool2d(crops[name].mask[None].float(), 28)[0] > 0.5
-    assert row["auc"] == pytest.approx(localisation_auc(-fall[0], coarse), abs=1e-3)
-    ranks = [relative_level(each.saliency).flatten().argsort().argsort().double() for each in (clean, broken)]
-    assert row["kept"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-3)
-    reference = rows.iloc[0]
-    assert (reference["delta_q"], reference["touched"]) == (0, [])
-    assert reference["kept"] == pytest.approx(1)
-    assert np.isnan(reference["auc"])
-    again = measure_crops(model, crops)
-    pd.testing.assert_series_equal(again["quality"], rows["quality"])
-
-
 @pytest.mark.skipif(not LFW100.exists(), reason="needs 100 faces of LFW, which are not part of the product")
 def test_advice_on_lfw_is_right(run_script, tmp_path, capsys):
     run_script("check_advice", LFW100, "--out", tmp_path / "advice.csv")
@@ -223,3 +155,33 @@ def test_advice_on_lfw_is_right(run_script, tmp_path, capsys):
         shares = dict(re.findall(rf"^{name}: (.*): (\d+)% \[", printed, re.M))
         assert int(shares["the lowest region is the covered one"]) >= at_least
         assert int(shares["of a clean face, nothing is said"]) >= 90
+
+
+def test_checking_advice_goes_on_where_it_was_interrupted(run_script, people, tmp_path, monkeypatch, capsys):
+    original, calls = plqlite.load_face, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(plqlite, "load_face", interrupted)
+    out = tmp_path / "advice.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run_script("check_advice", people, "--model", "sface", "--out", out)
+    half = out.read_text("utf-8")
+    assert len(half.splitlines()) == 1 + 2 * 9  # a face, and eight blocks on it
+    run_script("check_advice", people, "--model", "sface", "--out", out)
+    whole = out.read_text("utf-8")
+    assert whole.startswith(half)
+    assert len(whole.splitlines()) == 1 + 9 * 9
+    printed = capsys.readouterr().out
+    assert re.search(r"sface: the lowest region is the covered one: \d+% \[\d+%, \d+%\] of 72", printed)
+    assert "letter.jpg" in printed  # said to be no image
+
+
+def test_advice_is_checked_on_three_people_or_more(run_script, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_script("check_advice", tmp_path)
+    assert "should hold PERSON/PHOTO of three people or more" in capsys.readouterr().err

@@ -67,6 +67,20 @@ def test_options_reach_the_method(hopper, tmp_path, capsys):
     assert out.exists()
 
 
+def test_advice_on_the_command_line(hopper, tmp_path, capsys):
+    model = plqlite.facenet(device="cpu")
+    advice = plqlite.advise(model, plqlite.load_face(hopper, model))
+    assert main([hopper, "--model", "facenet", "--advise", "--out", str(tmp_path / "a.png")]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "quality Q =" in first
+    assert [line.strip() for line in lines[:-1]] == advice.text.splitlines()
+    assert main([hopper, "--model", "facenet", "--advise", "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert list(line) == [*KEYS, "advice", "regions", "percentile"]
+    assert line["advice"] == advice.text
+    assert line["regions"] == pytest.approx(advice.regions)
+
+
 def test_seed_and_passes(hopper, capsys):
     values = []
     for seed in ("0", "0", "1"):
