@@ -17,37 +17,41 @@
 # | | |
 # |---|---|
 # | **Question** | Can a map tell the person in front of the camera *what* is wrong with the photo? |
-# | **Outcome** | You can break 33 rules on any portrait, say which of them a map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
+# | **Outcome** | You can simulate 33 violations on any portrait, say which of them a map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
 # | **Time** | 20 minutes to read; under 60 seconds to run on two CPU cores |
-# | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [00](00_quickstart.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
+# | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
-# The rules for passport photos (ICAO 9303) are there so that machines recognise the bearer. Whoever takes a photo that breaks one should learn which, and at once. The paper shows maps of 33 photos of one man, who breaks the rules on purpose. Those photos are private, so nobody can repeat it. Here everybody can: on a set simulated from a portrait in the public domain, and on photos of your own.
+# The rules for passport photos (ICAO 9303) are there so that people and machines recognise the bearer. Whoever takes a photo that breaks one should learn which, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat it. Here everybody can: on a set simulated from a portrait in the public domain, and on photos of your own.
 
 # %%
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from IPython.display import display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy.ndimage import binary_fill_holes
+from scipy.stats import spearmanr
 
 import plqlite
 from plqlite.faces import REGIONS, face_regions, find_faces
 from plqlite.icao import REFERENCE, WORN, align_violation, break_all, icao_experiment
-from plqlite.measure import mean_over_identities, region_quality
+from plqlite.measure import mean_over_identities, region_quality, share_positive
 from plqlite.saliency import region_levels, relative_level
 from plqlite.show import draw_map
 from plqlite.violations import VIOLATIONS, slots, violate
 
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # 34 faces and 68 maps are large as PNG
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
 
 # %% [markdown]
 # ## One portrait, 33 violations
 #
-# `violate` breaks one rule on a whole photo, placed by eyes, nose and mouth; `break_all` breaks them all. What can be put on is drawn; light, colour, lens and focus are computed; a turned head or a grimace is the photo itself, bent. That has limits. The light is a slope and casts no shadow, and a turned head shows no ear that the photo did not show.
+# `violate` breaks one rule on a whole photo, placed by eyes, nose and mouth; `break_all` makes all 33, each in a photo of its own: twelve kinds, in two or more variants most of them. What can be put on is drawn; light, colour, lens and focus are computed; a turned head or a grimace is the photo itself, bent. That has limits. The light is a slope and casts no shadow, and a turned head shows no ear that the photo did not show.
 #
-# A face that has moved (pose, distortion) is looked for again, as it would be in a real photo; the others are aligned as the reference is, so that their maps can be compared pixel by pixel.
+# A face that has moved (pose, distortion) is looked for again, as it would be in a real photo; the others are aligned as the reference is, so that their maps can be compared pixel by pixel. (`passes=None` is the closed form of [01](01_ser_fiq.ipynb), which has no noise.)
 
 # %%
 face, violations = break_all(portraits["astronaut"])
@@ -63,7 +67,6 @@ for name, model in models.items():
     levels[name] = dict(zip(crops[name], torch.cat([relative_level(each.saliency) for each in done]).cpu()))
 
 print(len(VIOLATIONS), "kinds,", len(slots()), "variants")
-print("face lost:", [slot for slot, crop in crops["sface"].items() if not crop.found] or "never")
 
 assert len(slots()) == 33
 
@@ -77,14 +80,14 @@ def sheet(*kinds):
     """Each variant of some kinds, and its maps by both networks."""
     names = [REFERENCE, *(slot for slot, (kind, _) in slots().items() if kind in kinds)]
     lines = -(-len(names) // 7)
-    _, axes = plt.subplots(3 * lines, 7, figsize=(9, 4.1 * lines), dpi=60, layout="constrained")
+    _, axes = plt.subplots(3 * lines, 7, figsize=(9, 4.1 * lines), dpi=80, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for number, slot in enumerate(names):
         line, column = divmod(number, 7)
         photo, *plq = axes[3 * line : 3 * line + 3, column]
         photo.imshow(crops["sface"][slot].image.permute(1, 2, 0).cpu() / 255)
-        photo.set_title("\n".join(slots().get(slot, (slot, ""))), fontsize=10)
+        photo.set_title("\n".join(slots().get(slot, (slot, ""))), fontsize=9)
         for axis, name in zip(plq, models):
             draw_map(axis, coarse(explained[name][slot]))
     plt.show()
@@ -93,31 +96,42 @@ def sheet(*kinds):
 sheet(*WORN)
 
 # %% [markdown]
-# *In each block: what SFace sees, its map, and FaceNet's. Red: of no use for recognition.* Covered parts are red. With dark glasses or a mask the whole map sinks, for it is scaled by the quality.
+# *In each block, from above: what SFace sees, its map, and FaceNet's. Red: of no use for recognition.* Covered parts tend to be red, but often the whole map sinks, as with dark glasses, a reflection or a face mask: it is scaled by the quality.
 
 # %%
 for maps in explained.values():
-    sunken = [slot for slot in maps if slot.startswith("face-mask") or slot == "glasses-dark"]
+    sunken = [
+        slot
+        for slot in maps
+        if slot.startswith("face-mask") or slot in ("glasses-dark", "reflection-glasses")
+    ]
     assert all(maps[slot].mean() < maps[REFERENCE].mean() / 2 for slot in sunken)
 
 sheet("colour", "illumination", "contrast")
 
 # %% [markdown]
-# *Colour, light and contrast. Colours hardly matter; where light is too strong, maps sink.*
+# *Colour, light and contrast.* SFace's map is gone when the photo is overexposed. FaceNet's gets greener there, and also in the dark and at low contrast.
 
 # %%
 sheet("blur", "distortion", "background", "pose", "expression")
 
 # %% [markdown]
-# *Camera, surroundings and person: maps sink as a whole, or do not.*
-#
+# *Camera, surroundings and person.* Blur empties SFace's map. A pincushion empties FaceNet's, for this face.
+
+# %%
+means = {name: {slot: each.mean() for slot, each in maps.items()} for name, maps in explained.items()}
+sface, facenet = means["sface"], means["facenet"]
+assert max(sface["illumination-over"], sface["blur-defocus"], sface["blur-motion"]) < 0.1 * sface[REFERENCE]
+assert facenet["distortion-pincushion"] < 0.1 * facenet[REFERENCE]
+for slot in ("illumination-over", "illumination-under", "contrast-low"):
+    assert facenet[slot] > 1.2 * facenet[REFERENCE]
+
+# %% [markdown]
 # ## The fall of the map
 #
-# A map that is red all over says that something is wrong, not where. For the *where*, take the level out, as in [04](04_inpainting.ipynb), and compare with the reference:
+# A map that is red all over says that something is wrong, not where. For the *where*, take the level out, as in [04](04_inpainting.ipynb), and compare with the reference. With $I$ the reference, $I'$ the photo that breaks a rule, and $\hat S$ the saliency behind $P$ ([03](03_saliency.ipynb)), on a slightly smoothed grid of 28×28:
 #
-# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the better half of } \log\hat S$$
-#
-# on a grid of 28×28.
+# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the upper half of } \log\hat S$$
 
 
 # %%
@@ -126,7 +140,7 @@ def falls(*names):
     _, axes = plt.subplots(3, len(names), figsize=(9, 4), dpi=60, layout="constrained")
     for (photo, *maps), slot in zip(axes.T, names):
         photo.imshow(crops["sface"][slot].image.permute(1, 2, 0).cpu() / 255)
-        photo.set_title("\n".join(slots()[slot]), fontsize=10)
+        photo.set_title("\n".join(slots()[slot]), fontsize=9)
         for axis, name in zip(maps, models):
             mask, size = crops[name][slot].mask, models[name].size
             fall = levels[name][REFERENCE] - levels[name][slot]
@@ -142,7 +156,7 @@ chosen = ("headgear-beanie", "headgear-headscarf", "glasses-clear", "glasses-dar
 falls(*chosen, "face-mask-blue", "blur-defocus")
 
 # %% [markdown]
-# *Red: fallen, blue: risen; black: what was touched. Middle: SFace, below: FaceNet.* FaceNet's map falls at glasses and mask, SFace's at the mask and only faintly at the glasses, and neither is sharp. Blur has no place.
+# *Red: fallen, blue: risen; black: what was touched. Middle: SFace, below: FaceNet.* The beanie and the mask show in both, headscarf and glasses in FaceNet's, and only faintly in SFace's. None is sharp. Blur touches everything, so there is no outline to match.
 #
 # ## Nine faces, not one
 #
@@ -155,6 +169,7 @@ falls(*chosen, "face-mask-blue", "blur-defocus")
 rows = icao_experiment(list(models.values()), portraits)
 people = {name: part for name, part in rows.groupby("model", sort=False)}
 worn = {name: part[part["kind"].isin(WORN)] for name, part in people.items()}
+print("faces lost:", (~rows["found"]).sum(), "of", len(rows))
 
 _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
 for axis, (name, part) in zip(axes, people.items()):
@@ -171,17 +186,23 @@ plt.show()
 # %% [markdown]
 # *A dot for each face, red the mean.* Now the paper's findings, one by one.
 #
-# ### Occluded parts are low: reproduced
+# ### Occluded parts are low: reproduced against the clean photo, not without it
 #
-# Headgear, glasses, reflections and masks together:
+# Headgear, glasses, reflections and masks together. Beside the AUC of $F$, three more: of the fall of $P$ itself; of $\ell(I')$ alone, without the clean photo; and, as a control, how well the fall that a *blur* of the whole photo causes finds the same places.
 
 # %%
 for name, part in worn.items():
-    mean = mean_over_identities(part["auc"], part["identity"])
-    print(f"{name}: mean AUC {mean.mean:.1f} over {mean.count} images")
-    assert mean.low > 0.7
+    columns = ("auc", "auc_plq", "auc_alone", "auc_blur")
+    fall, plq, alone, blur = (mean_over_identities(part[each], part["identity"]) for each in columns)
+    text = f"F {fall.mean:.1f}, fall of P {plq.mean:.2f}, ℓ alone {alone.mean:.2f}, control {blur.mean:.1f}"
+    print(f"{name}, {fall.count} images: {text}")
+    assert fall.low > 0.75 and plq.low > 0.5 and fall.mean > plq.mean
+    assert 0.5 < alone.mean < 0.6
+    assert abs(blur.mean - 0.5) < 0.03
 
 # %% [markdown]
+# The fall of $P$ finds the places less well, for where $\hat Q$ sinks, $P$ sinks everywhere. Without the clean photo the map is little better than chance: covered parts sink to about the average of the map, as [05](05_random_masks.ipynb) found of squares. Whoever wants advice on a single photo must know what is usual instead; we come to that.
+#
 # ### Only the frame of glasses is low: reproduced in part
 #
 # Clear glasses: does the map fall on the frame more than behind the lenses? `region_levels` measures any region; here we hand it the frame and what the frame encloses.
@@ -212,22 +233,34 @@ for name, model in models.items():
 #
 # ### Robust to colour: reproduced
 #
-# Two numbers: the mean change of $\hat Q$, and how well the order of the places in the map is kept (Spearman's ρ with the map of the reference, mean over the nine faces).
+# How well is the order of the places in the map kept? Spearman's ρ with the map of the reference, mean over the nine faces. All maps are high in the middle, so that even the maps of two *different* people agree; that is the yardstick.
+
 
 # %%
+def strangers(model):
+    """Mean ρ of the references of two different people."""
+    images = torch.cat([plqlite.load_face(photo, model) for photo in portraits.values()])
+    level = relative_level(plqlite.explain(model, images, passes=None).saliency).flatten(1)  # (9, 784)
+    return spearmanr(level.cpu().numpy().T).statistic[np.triu_indices(len(level), 1)].mean()
+
+
+yardstick = {name: strangers(model) for name, model in models.items()}
 kept = {name: part.groupby("slot")["kept"].mean() for name, part in people.items()}
-fall = {name: part.groupby("kind")["delta_q"].mean() for name, part in people.items()}
 colours = ["colour-cast", "colour-grey", "colour-saturated"]
-for name in models:
+for name, part in people.items():
     colour, mask = kept[name][colours].min(), kept[name]["face-mask-blue"]
-    print(f"{name}: ρ at least {colour:.1f} for colour, {mask:.1f} for a face mask")
-    assert colour > 0.9 > 0.87 > mask
-    assert abs(fall[name]["colour"]) < 0.1
+    print(f"{name}: colour {colour:.2f}, face mask {mask:.1f}, two people {yardstick[name]:.1f}")
+    assert colour > 0.93
+    assert max(mask, yardstick[name]) < 0.87
+    moved = part[part["kind"] == "colour"]["delta_q"].abs().mean()
+    assert moved < (0.07 if name == "sface" else 0.15)
 
 # %% [markdown]
+# The map keeps its order. $\hat Q$ moves all the same, by 0.05 (SFace) and 0.13 (FaceNet) in a photo, some up and some down.
+#
 # ### The lit side is lower than the shaded one: reproduced
 #
-# In z, the standard deviations from what is usual (explained below): do eye and cheek of the lit side fall behind those of the shaded side, against the reference of the same person?
+# In z, the standard deviations from what is usual (explained below; left is left in the picture): do eye and cheek of the lit side fall behind those of the shaded side, against the reference of the same person? And are they lower, without any reference?
 
 # %%
 for name, part in people.items():
@@ -235,32 +268,36 @@ for name, part in people.items():
     left, right = (z[[f"{side} eye", f"{side} cheek"]].mean(axis=1) for side in ("left", "right"))
     tilt = (left - right).unstack("slot")  # above 0: the left is the higher
     change = tilt[["illumination-left", "illumination-right"]].sub(tilt[REFERENCE], axis=0)
-    lower = (change["illumination-left"] < 0).sum() + (change["illumination-right"] > 0).sum()
-    print(f"{name}: the lit side falls behind in {lower / (2 * len(change)):.1f} of {2 * len(change)} photos")
-    assert lower >= 14
+    behind, lower = (
+        ((each["illumination-left"] < 0).sum() + (each["illumination-right"] > 0).sum()) / (2 * len(each))
+        for each in (change, tilt)
+    )
+    print(f"{name}: a share of {behind:.1f} falls behind, of {lower:.1f} is lower")
+    assert behind > 0.75 and lower > 0.75
     assert change["illumination-left"].mean() < -0.5 < 0.5 < change["illumination-right"].mean()
 
 # %% [markdown]
 # Why? One guess: overexposed skin is flat, and the shaded side, dark as it is, keeps its texture. Nothing here proves it.
 #
-# ### Small effects of background, low contrast and distortion: reproduced for the first, in part for the others
+# ### Small effects of background, low contrast and distortion: reproduced for the map's order, and for the background
 
 # %%
+small = ["background-busy", "contrast-low", "distortion-barrel", "distortion-pincushion"]
+fall = {name: part.groupby("kind")["delta_q"].mean() for name, part in people.items()}
 for name in models:
-    assert abs(fall[name]["background"]) < 0.03
+    assert kept[name][small].min() > 0.9 > yardstick[name]
     assert kept[name]["background-busy"] > 0.97
-    assert kept[name][["contrast-low", "distortion-barrel", "distortion-pincushion"]].min() > 0.85
-    assert max(abs(fall[name]["contrast"]), abs(fall[name]["distortion"])) < 0.2
-assert fall["facenet"]["distortion"] > 0.05 > -0.03 > fall["sface"]["distortion"]
-costs = fall["facenet"]
-print(f"FaceNet: a distortion costs {costs['distortion']:.1f} of Q̂, a face mask {costs['face mask']:.1f}")
+    assert abs(fall[name]["background"]) < 0.03
+    print(name, {kind: f"{fall[name][kind]:+.1f}" for kind in ("contrast", "distortion")})
+assert fall["sface"]["contrast"] > 0.05 > -0.05 > fall["sface"]["distortion"]
+assert fall["facenet"]["distortion"] > 0.05 > -0.05 > fall["facenet"]["contrast"]
 
 # %% [markdown]
-# A busy background changes nothing. Contrast and distortion leave the order of the map as it is, but a distortion does cost FaceNet some quality, and raises SFace's a little.
+# A busy background changes next to nothing. Under low contrast and distortion the map keeps its order better than two people share it, but $\hat Q$ moves by about 0.1: a distortion costs FaceNet and helps SFace, and with low contrast it is the other way round.
 #
 # ### Parts distorted by an expression are lower: hardly reproduced
 #
-# The AUC of the three expressions lies between ½ and 0.6, but for FaceNet's open mouth. Our grimaces are bent photos, with the texture of the face that was there before: to a network they may look less strange than the real ones in the paper.
+# The AUC of the three expressions lies between ½ and 0.6, except for FaceNet's open mouth. Our grimaces are bent photos, with the texture of the face that was there before: to a network they may look less strange than the real ones in the paper.
 
 # %%
 for name, part in people.items():
@@ -273,45 +310,73 @@ assert auc["expression-open-mouth"] > 0.65  # FaceNet's
 # %% [markdown]
 # ### What costs most?
 #
-# The mean fall of $\hat Q$ for each kind, with its rank, and the interval over the nine people:
+# The mean fall for each kind, with its rank and the interval over the nine people: above of $\hat Q$ (Eq. 8), below of $Q$ itself.
 
 # %%
-_, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained", sharex=True)
-for axis, (name, part) in zip(axes, people.items()):
-    table = {
-        kind: mean_over_identities(values["delta_q"], values["identity"])
-        for kind, values in part[part["kind"] != REFERENCE].groupby("kind")
+reference = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])["quality"]
+before = reference.loc[list(zip(rows["model"], rows["image"]))].to_numpy()
+rows["fall of 1000 Q"] = 1000 * (before - rows["quality"])
+rows["fall of Q̂"] = rows["delta_q"]
+
+
+def ranking(axis, name, column):
+    """Bars for the mean fall of each kind, the largest first; returns the means."""
+    part = rows[(rows["model"] == name) & (rows["slot"] != REFERENCE)]
+    means = {
+        kind: mean_over_identities(values[column], values["identity"])
+        for kind, values in part.groupby("kind")
     }
-    ranked = sorted(table, key=lambda kind: -table[kind].mean)
+    ranked = sorted(means, key=lambda kind: -means[kind].mean)
     for rank, kind in enumerate(ranked, start=1):
-        mean, low, high, _ = table[kind]
+        mean, low, high, _ = means[kind]
         axis.barh(rank, mean, color="C0" if mean > 0 else "C2", alpha=0.7)
         axis.plot([low, high], [rank, rank], color="k", lw=1)
-        axis.text(0.62, rank, f"{mean:+.2f}", va="center", ha="right", fontsize=8)
+        axis.text(1.02, rank, f"{mean:+.3g}", va="center", fontsize=8, transform=axis.get_yaxis_transform())
     axis.set_yticks(range(1, 13), [f"{rank}. {kind}" for rank, kind in enumerate(ranked, 1)], fontsize=8)
-    axis.set(title=name, xlabel="Δ of Q̂", xlim=(-0.25, 0.64))
+    axis.set(title=name, xlabel=column)
     axis.invert_yaxis()
     axis.axvline(0, color="k", lw=0.7)
+    return means
+
+
+_, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained", sharex="row")
+cost = {
+    (name, column): ranking(axis, name, column)
+    for line, column in zip(axes, ("fall of Q̂", "fall of 1000 Q"))
+    for axis, name in zip(line, models)
+}
 plt.show()
 
 # %%
-assert fall["sface"].idxmax() == "blur"
-assert set(fall["facenet"].nlargest(2).index) == {"face mask", "blur"}
-assert all(fall[name]["blur"] > 0.15 for name in models)
-assert fall["facenet"]["face mask"] > 0.25 > 0.12 > fall["sface"]["face mask"]
+for name, part in people.items():
+    raw = {kind: mean.mean for kind, mean in cost[name, "fall of 1000 Q"].items()}
+    most = sorted(raw, key=raw.get)[-2:]
+    assert "blur" in most and (name == "sface" or "face mask" in most)
+    assert cost[name, "fall of 1000 Q"]["blur"].low > 0
+    blurred = part[part["kind"] == "blur"]
+    assert len(blurred) == 18 and (blurred[list(REGIONS)].min(axis=1) < -3).sum() <= 5
+    scaled = plqlite.scale_quality(
+        torch.tensor(reference[name].to_numpy()), models[name].scaling.alpha, models[name].scaling.r
+    )
+    if name == "sface":
+        assert (scaled < 0.15).sum() == 7
+mask = {name: cost[name, "fall of Q̂"]["face mask"] for name in models}
+assert mask["facenet"].low > 0.1 and mask["sface"].low < 0 < mask["sface"].high
 for part in worn.values():
     assert part[part["kind"] == "face mask"]["auc"].mean() > 0.8
 
 # %% [markdown]
-# Blur costs both networks most or nearly so, and no part of the map shows it, for it is everywhere. A face mask costs FaceNet much and SFace little, though both see it in the map. So quality and map answer two questions, and advice needs both.
+# Mind three things. SFace gives seven of the nine references a $\hat Q$ below 0.15, and what is near 0 cannot fall: its means of $\hat Q$ are made by two people, which is why we look at $Q$, too. The ranks are those of our drawings at full strength, not of the rules, and where intervals overlap, the order is not settled. Six of the nine people come from one photo, so that the intervals are rather too narrow.
+#
+# What stays: blur is among the two that cost both networks most, and advice (below) names a region in five at most of 18 blurred photos: it is everywhere. A face mask costs FaceNet much of its $\hat Q$; for SFace nine faces do not settle it. And yet both maps show the mask. So quality and map answer two questions, and advice needs both.
 #
 # ## Advice in words
 #
-# Eight regions, placed where an aligned face has its parts. For each, the mean level of the map, compared with 100 undisturbed faces:
+# Eight regions, placed where an aligned face has its parts. For each, $\ell_r$, the mean of $\log\hat S$ over the pixels of the region, less that of the upper half of the map, is compared with 100 undisturbed faces:
 #
 # $$z_r = \frac{\ell_r - \mu_r}{\sigma_r}$$
 #
-# `data_scripts/calibrate.py` has measured $\mu_r$ and $\sigma_r$ on 100 LFW photos; the package carries them. Here is the rule, with one image:
+# `data_scripts/calibrate.py` has measured the means $\mu_r$ and standard deviations $\sigma_r$ on 100 LFW photos, the "development photos"; the package carries them. Here is the rule, with one image:
 
 # %%
 model = models["sface"]
@@ -323,7 +388,7 @@ z = region_quality(explanation, model)
 torch.testing.assert_close(by_hand, torch.cat(list(z.values())).cpu())
 
 # %% [markdown]
-# `advise` names the regions below −3, the lowest first, says what that *may* mean, and where $Q$ lies among the 100 photos. It guesses no further: a low forehead is a low forehead, be it under a cap or a fringe.
+# `advise` names the regions below −3, the lowest first, says what that *may* mean, and where $Q$ lies among the development photos. It guesses no further: a low forehead is a low forehead, be it under a cap or a fringe.
 
 
 # %%
@@ -331,7 +396,7 @@ def consult(name, image, title):
     """An image with its regions, their z, and the advice."""
     model = models[name]
     advice = plqlite.advise(model, image[None])
-    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=68, layout="constrained")
+    _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=80, layout="constrained")
     left.imshow(image.permute(1, 2, 0).cpu() / 255)
     for region, mask in zip(REGIONS, face_regions(model)):
         left.contour(mask, levels=[0.5], colors="r" if region in advice.unusual else "w", linewidths=0.8)
@@ -343,7 +408,8 @@ def consult(name, image, title):
     right.axhline(0, color="k", lw=0.7)
     right.tick_params(axis="x", labelsize=8)
     right.set(ylabel="z", ylim=(-10, 6))
-    right.set_title(advice.text.replace("). May", ").\nMay"), fontsize=8, loc="left")
+    text = advice.text.replace("). May", ").\nMay").replace("photos. No", "photos.\nNo")
+    right.set_title(text, fontsize=8, loc="left")
     plt.show()
     return advice
 
@@ -352,6 +418,7 @@ mask = consult("facenet", crops["facenet"]["face-mask-green"].image, "FaceNet: a
 glare = consult("facenet", crops["facenet"]["reflection-glasses"].image, "FaceNet: a reflection")
 blurred = consult("facenet", crops["facenet"]["blur-motion"].image, "FaceNet: motion blur")
 plain = consult("facenet", crops["facenet"][REFERENCE].image, "FaceNet: the reference")
+fringe = consult("sface", crops["sface"]["face-mask-green"].image, "SFace: a face mask")
 
 # %%
 assert {"mouth", "chin"} <= set(mask.unusual)
@@ -359,34 +426,41 @@ assert "something in front of the lower face" in mask.text
 assert glare.unusual[0] in ("left eye", "right eye")
 assert blurred.unusual == [] and blurred.percentile < 5
 assert plain.text.startswith("Nothing unusual")
+for slot in ("face-mask-green", "reflection-glasses", "blur-motion", REFERENCE):
+    assert plqlite.advise(models["sface"], crops["sface"][slot].image[None]).unusual[0] == "forehead"
 
 # %% [markdown]
+# FaceNet is right four times. SFace names the astronaut's forehead in all four photos, the reference included: to SFace her fringe is unusual, and advice, which compares with other people, cannot know that it is hers.
+#
 # ### How often is it right?
 #
-# **On the nine sample faces**, with the twelve things that can be put on: is the region with the lowest z one that is touched? (Touched: a tenth of it or more.) Two ways to guess without looking at the broken photo say what that is worth: always name the region that is touched most often, and name the lowest region of the *reference*.
+# **On the nine sample faces**, with the twelve things that can be put on: is the region with the lowest z one that is touched? (Touched: a tenth of it or more.) Two guesses that ignore the broken photo serve as baselines: always the nose, which is touched most often, and the lowest region of the *reference*.
 
 # %%
 for name, part in worn.items():
-    right = np.array([row.lowest in row.touched for row in part.itertuples()])
-    named = (part[list(REGIONS)].min(axis=1) < -3).to_numpy()
-    always = max(np.mean([region in each for each in part["touched"]]) for region in REGIONS)
+    right = pd.Series([row.lowest in row.touched for row in part.itertuples()], part.index)
+    nose = pd.Series(["nose" in touched for touched in part["touched"]], part.index)
     before = people[name].query("slot == @REFERENCE").set_index("image")["lowest"]
     stale = np.mean([before[row.image] in row.touched for row in part.itertuples()])
-    print(f"{name}: right in {right.mean():.1f} of {len(part)}; one region always: {always:.1f}")
-    assert abs(right.mean() - {"sface": 0.79, "facenet": 0.87}[name]) < 0.04
-    assert abs(stale - {"sface": 0.38, "facenet": 0.49}[name]) < 0.04
-    assert 0.63 < always < 0.7
+    named = part[list(REGIONS)].min(axis=1) < -3
+    share = share_positive(right, part["identity"])
+    print(
+        f"{name}: right in a share of {share.mean:.1f} of {share.count}, always the nose: {nose.mean():.1f}"
+    )
+    print(
+        f"  of those where a region is named: {right[named].mean():.1f}, always the nose: {nose[named].mean():.1f}"
+    )
+    expected = {"sface": (0.79, 0.66, 0.9, 0.38), "facenet": (0.87, 0.81, 0.93, 0.49)}[name]
+    assert np.allclose([*share[:3], stale], expected, atol=0.04)
+    assert 0.63 < nose.mean() < 0.7
     assert 0.6 < named.mean() < 0.75
-    assert right[named].mean() > 0.8 + 0.1 * (name == "facenet")
-
-both = [row.lowest in row.touched for part in worn.values() for row in part.itertuples()]
-assert np.mean(both) > 0.8
-for part in worn.values():
-    shine = part[part["slot"] == "reflection-skin"]
-    assert np.mean([row.lowest in row.touched for row in shine.itertuples()]) < 0.5
+    assert right[named].mean() > max(0.8 + 0.1 * (name == "facenet"), nose[named].mean() + 0.1)
+    assert right[part["slot"] == "reflection-skin"].mean() < 0.5
+fringe = worn["sface"].query("image == 'astronaut'")
+assert (fringe["lowest"] == "forehead").all()
 
 # %% [markdown]
-# We had aimed at 80 %. FaceNet reaches 87 %, SFace 79 %: the fringe of the astronaut is lower than most of what we put on her, and both networks mostly miss shine on the skin. Who always says "nose" is right in two thirds, for most of these things touch it; the lowest region of the reference is touched in 38 % (SFace) and 49 % (FaceNet). In a third of the images advice names no region at all; where it names one, the first is right in more than 80 % (SFace) and 90 % (FaceNet).
+# We had aimed at 80 %. FaceNet reaches 87 % [81, 93], SFace 79 % [66, 90]. For SFace the astronaut's fringe is lower than anything that we put on her, and both networks mostly miss shine on the skin. Always saying "nose" is right in two thirds, for most of these things touch it; the lowest region of the reference is touched in 38 % (SFace) and 49 % (FaceNet). In a third of the images advice names no region at all; where it names one, the first is right in more than 80 % (SFace) and 90 % (FaceNet).
 #
 # **On 100 photos of LFW** (ten people with ten each) with one region covered by a block in one of the twelve colours of [06](06_mask_colours.ipynb), 800 images for each network, `python data_scripts/check_advice.py FOLDER` printed, with 95 % intervals over people. What is usual was learned from the *other* nine people:
 #
@@ -397,21 +471,29 @@ for part in worn.values():
 # | of those where one is named, the first is right | 99 % [98, 100] | 100 % [99, 100] |
 # | of a clean face, nothing is said | 92 % [85, 98] | 94 % [88, 99] |
 #
+# Our aims were 93 % (SFace), 85 % (FaceNet) and, for clean faces, 90 %. The lowest region reaches them; if a face of which no region is named counts as missed, SFace's 83 % does not. Nine in ten clean faces are left alone, but the intervals reach below that.
+#
 # ### Real photos
 #
 # Of the nine undisturbed sample faces some are far from a passport photo. What does advice say?
 
 # %%
-clean = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])
-for name in models:
-    for person, z in clean.loc[name, list(REGIONS)].iterrows():
-        if z.min() < -3:
-            print(f"{name}, {person}: {', '.join(z[z < -3].sort_values().index)}")
+clean = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])[list(REGIONS)]
+named = {who: z[z < -3].sort_values().index.tolist() for who, z in clean.iterrows() if z.min() < -3}
+for (name, person), regions in named.items():
+    print(f"{name}, {person}: {', '.join(regions)}")
+
+assert named == {
+    ("sface", "astronaut"): ["forehead"],
+    ("facenet", "group_1"): ["left cheek"],
+    ("sface", "group_2"): ["left eye"],
+    ("sface", "group_5"): ["left eye", "left cheek"],
+}
 
 # %% [markdown]
-# `group_2` and `group_5` are turned to the side, and SFace names the far eye and cheek. The astronaut is the fringe again. `group_1`, whom FaceNet names, has long hair beside the cheek; whether that is the reason, a map cannot say. The laughing face, `group_4`, is not named.
+# SFace names three of nine, more than the one in twelve on LFW. `group_2` and `group_5` are turned to the side, and it names the far eye and cheek. The astronaut's forehead is her fringe again. `group_1`, whom FaceNet names, has long hair beside the cheek; but so has `group_6`, whom it does not name. The laughing face, `group_4`, is not named.
 #
-# Grace Hopper wears what we only draw:
+# Grace Hopper wears for real what we drew:
 
 # %%
 hopper = {
@@ -431,7 +513,7 @@ assert hopper["facenet"].percentile < 5
 #
 # ## Photo booth
 #
-# Your own photo: run the notebook, press the button (a phone offers its camera), and read. The photo stays on the machine that runs Python.
+# Your own photo: run the notebook, press the button (a phone offers its camera), and read. (A static page shows the name of the panel alone.) The photo goes to the machine that runs Python and no further; on a hosted notebook that is somebody else's.
 
 
 # %%
@@ -458,7 +540,7 @@ def booth():
 booth()
 
 # %% [markdown]
-# For all 33 rules: `python data_scripts/check_own_photos.py FOLDER` prints what to shoot and how to name it, and judges what it finds. `python data_scripts/make_icao.py PHOTO` makes the simulated set from any portrait, with a contact sheet. `python -m plqlite PHOTO --advise` prints the advice.
+# For all 33 variants: `python data_scripts/check_own_photos.py FOLDER` prints what to shoot and how to name it, and judges what it finds. `python data_scripts/make_icao.py PHOTO` makes the simulated set from any portrait, with a contact sheet. `python -m plqlite PHOTO --advise` prints the advice.
 #
 # ## Exercises
 #

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
+from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from plqlite.dataset import identity_of
@@ -104,11 +105,14 @@ def icao_experiment(
 
     Returns
     -------
-    A row for each model, photo, and "reference" or one of `slots`: Q, the fall of Q̂ (`delta_q`, Eq. 8),
-    whether the face was `found`, z of each region (see `region_quality`), the `lowest` of them, which were
-    `touched` (a tenth or more lies under the mask), and how well the map's order of places is `kept`: its
-    rank correlation with the reference's on the grid of `relative_level`. Where a part of the image was
-    touched, also `auc`: the chance that the map has fallen more on a touched place than on another.
+    A row for each model, photo, and "reference" or one of `slots`:
+
+    quality, delta_q : Q, and the fall of Q̂ (Eq. 8)
+    found : False if the face was lost, see `align_violation`
+    forehead, … : z of each region (see `region_quality`), and the `lowest` of them
+    touched : the regions of which a tenth or more lies under the mask
+    kept : how well the map's order of places is kept, its rank correlation with the reference's
+    auc, auc_plq, auc_alone, auc_blur : see `localise`
 
     Raises
     ------
@@ -145,6 +149,7 @@ def measure_crops(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
     explained = [explain(model, batch, passes=None) for batch in images]
     scaled = torch.cat([each.scaled_quality for each in explained]).cpu()
     level = torch.cat([relative_level(each.saliency) for each in explained]).cpu()  # (N, 28, 28)
+    plq = adaptive_avg_pool2d(torch.cat([each.plq for each in explained]), 28).cpu()  # (N, 28, 28)
     rows = pd.DataFrame({"slot": list(crops)})
     rows["kind"] = [slots().get(name, (REFERENCE,))[0] for name in crops]
     rows["found"] = [crop.found for crop in crops.values()]
@@ -157,9 +162,40 @@ def measure_crops(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
     rows["touched"] = [touched_regions(model, crop.mask) for crop in crops.values()]
     reference = level[list(crops).index(REFERENCE)]
     rows["kept"] = [spearmanr(reference.flatten(), each.flatten()).statistic for each in level]
-    fall = reference - level
-    rows["auc"] = [_auc(each, crop.mask) for each, crop in zip(fall, crops.values(), strict=True)]
-    return rows
+    return rows.join(localise(level, plq, crops))
+
+
+def localise(level: torch.Tensor, plq: torch.Tensor, crops: Mapping[str, Crop]) -> pd.DataFrame:
+    """Measure how well maps find what was touched: the chance that a touched place is lower than another.
+
+    Parameters
+    ----------
+    level, plq : (N, 28, 28), `relative_level` and P of the N crops
+    crops : slot -> Crop, "reference" and "blur-defocus" among them
+
+    Returns
+    -------
+    A row for each crop, with NaN where no part, or everything, was touched:
+
+    auc : of the fall of the level from the reference
+    auc_plq : of the fall of P
+    auc_alone : of the level itself, without the reference
+    auc_blur : a control, of the fall that a blur of the whole photo causes
+
+    Examples
+    --------
+    >>> localise(level, plq, crops)["auc"].mean()
+    """
+    names = list(crops)
+    reference, blur = names.index(REFERENCE), names.index("blur-defocus")
+    lower = {
+        "auc": level - level[reference],
+        "auc_plq": plq - plq[reference],
+        "auc_alone": level,
+        "auc_blur": (level[blur] - level[reference]).expand_as(level),
+    }
+    masks = [crop.mask for crop in crops.values()]
+    return pd.DataFrame({name: map(_auc, each, masks) for name, each in lower.items()})
 
 
 def touched_regions(model: FaceModel, mask: torch.Tensor | None) -> list[str]:
@@ -171,9 +207,9 @@ def touched_regions(model: FaceModel, mask: torch.Tensor | None) -> list[str]:
     return [name for name, covered in zip(REGIONS, share, strict=True) if covered >= 0.1]
 
 
-def _auc(fall: torch.Tensor, mask: torch.Tensor | None) -> float:
-    """Return how well the fall of a map (28, 28) finds a mask (size, size); NaN without one."""
+def _auc(plq: torch.Tensor, mask: torch.Tensor | None) -> float:
+    """Return how well the low places of a map (28, 28) find a mask (size, size); NaN without one."""
     if mask is None:
         return float("nan")
-    coarse = torch.nn.functional.adaptive_avg_pool2d(mask.cpu()[None].float(), 28)[0] > 0.5
-    return localisation_auc(-fall, coarse) if 0 < coarse.sum() < coarse.numel() else float("nan")
+    coarse = adaptive_avg_pool2d(mask.cpu()[None].float(), 28)[0] > 0.5
+    return localisation_auc(plq, coarse) if 0 < coarse.sum() < coarse.numel() else float("nan")

@@ -69,6 +69,13 @@ def test_the_experiment_measures_what_it_says(model):
     fall = relative_level(clean.saliency) - relative_level(broken.saliency)
     coarse = torch.nn.functional.adaptive_avg_pool2d(crops[name].mask[None].float(), 28)[0] > 0.5
     assert row["auc"] == pytest.approx(localisation_auc(-fall[0], coarse), abs=1e-3)
+    plq = [torch.nn.functional.adaptive_avg_pool2d(each.plq, 28)[0] for each in (clean, broken)]
+    assert row["auc_plq"] == pytest.approx(localisation_auc(plq[1] - plq[0], coarse), abs=1e-3)
+    alone = localisation_auc(relative_level(broken.saliency)[0], coarse)
+    assert row["auc_alone"] == pytest.approx(alone, abs=1e-3)
+    blurred = relative_level(plqlite.explain(model, crops["blur-defocus"].image[None], None).saliency)
+    control = localisation_auc((blurred - relative_level(clean.saliency))[0], coarse)
+    assert row["auc_blur"] == pytest.approx(control, abs=1e-3)
     ranks = [relative_level(each.saliency).flatten().argsort().argsort().double() for each in (clean, broken)]
     assert row["kept"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-3)
     reference = rows.iloc[0]

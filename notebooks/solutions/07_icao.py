@@ -57,19 +57,19 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# SFace's $\hat Q$ is lost by half the strength: a fifth of it is left. FaceNet still has most of it there. With glasses a quarter of the opacity does most of the harm to SFace, while FaceNet's $\hat Q$ even *rises* at first. Strength is a number of the simulation; how much harm it does is for the network to say.
+# SFace's $\hat Q$ is mostly lost at half the strength: a third of it is left. FaceNet still has most of it there. With glasses an eighth of the opacity does more than half of the harm to SFace, while FaceNet's $\hat Q$ even *rises* at first. Strength is a number of the simulation; how much harm it does is for the network to say.
 
 # %%
 sface, facenet = curves["sface"], curves["facenet"]
-assert sface["defocus"][4] < 0.4 * sface["defocus"][0]
+assert 0.2 < sface["defocus"][4] / sface["defocus"][0] < 0.4
 assert facenet["defocus"][4] > 0.7 * facenet["defocus"][0]
-assert sface["clear glasses"][2] < 0.6 * sface["clear glasses"][0]
+assert np.ptp(sface["clear glasses"][:2]) > 0.5 * np.ptp(sface["clear glasses"])
 assert facenet["clear glasses"][1] > facenet["clear glasses"][0] > facenet["clear glasses"][8]
 
 # %% [markdown]
 # ## 2. Judge against yourself
 #
-# SFace gains: without the fringe, which is there before and after, it is right in 87 % in place of 79 %. FaceNet hardly changes. So for SFace an earlier photo of the same person is a better yardstick than the average of other people. (Here the earlier photo is the same photo, which flatters it.)
+# SFace gains: without the fringe, which is there before and after, it is right in 87 % in place of 79 %, and half of the images gained are the astronaut's. FaceNet hardly changes. So for SFace an earlier photo of the same person is a better yardstick than the average of other people. (Here the earlier photo is the same photo, which flatters it.)
 
 # %%
 rows = icao_experiment(list(models.values()), portraits)
@@ -87,6 +87,10 @@ for name, part in worn.items():
     others = np.mean([row.lowest in row.touched for row in part.itertuples()])
     print(f"{name}: right by others {others:.1f}, by oneself {own[name]:.1f}")
     assert own[name] - others > (0.05 if name == "sface" else -0.05)
+    if name == "sface":
+        better = np.array([region in touched for region, touched in zip(lowest, part["touched"])], dtype=int)
+        better -= [row.lowest in row.touched for row in part.itertuples()]
+        assert better[part["image"] == "astronaut"].sum() >= better.sum() / 2
 assert all(abs(share - 0.865) < 0.03 for share in own.values())
 
 # %% [markdown]
@@ -116,11 +120,11 @@ plt.show()
 for curves in shares.values():
     at_2, at_4 = (list(lines).index(line) for line in (-2, -4))
     assert curves["named"][at_2] > 0.75 and curves["references named"][at_2] > 0.5
-    assert 0.35 < curves["named"][at_4] < 0.55
+    assert 0.35 < curves["named"][at_4] < 0.5
     assert abs(curves["of these, right"][at_2] - curves["of these, right"][at_4]) < 0.08
 
 # %% [markdown]
-# At −2 most images get a name, but so do more than half of the references, which break no rule: advice would cry wolf. At −4 more than half of what is worn goes unnoticed. How often the first name is right hardly depends on the line. Where to draw it is a choice between two mistakes, and whoever pays for them should make it.
+# At −2 most images get a name, but so do more than half of the references, with nothing put on: advice would cry wolf. At −4 more than half of what is worn goes unnoticed. How often the first name is right hardly depends on the line. Where to draw it is a choice between two mistakes, and whoever pays for them should make it.
 #
 # ## 4. A black bar
 
@@ -130,7 +134,7 @@ def black_bar(photo, face):
     """Cover both eyes, as newspapers do."""
     left, right = face.landmarks[:2]
     across = right - left
-    ends = [(point).round().astype(int).tolist() for point in (left - 0.35 * across, right + 0.35 * across)]
+    ends = [point.round().astype(int).tolist() for point in (left - 0.35 * across, right + 0.35 * across)]
     barred = cv2.line(photo.copy(), *ends, (0, 0, 0), int(0.45 * np.linalg.norm(across)))
     return Violation(barred, (barred != photo).any(axis=2), moved=False)
 
