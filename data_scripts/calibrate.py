@@ -29,7 +29,7 @@ import plqlite
 from plqlite import calibration
 from plqlite.explain import write_aside
 from plqlite.faces import REGIONS
-from plqlite.models import load_model
+from plqlite.models import label, load_model
 from plqlite.tables import append_rows, open_table
 
 MEASURED = ("quality", "centre", "background", *REGIONS)
@@ -49,11 +49,6 @@ def measure(model: plqlite.FaceModel, photo: Path) -> tuple[dict[str, float | st
     numbers = [value.item() for value in values] + regions[0].tolist()
     row = {name: float(f"{number:.6g}") for name, number in zip(MEASURED, numbers, strict=True)}
     return row | {"skipped": ""}, base64.b64encode(level[0].cpu().numpy().astype("<f2").tobytes()).decode()
-
-
-def label(model: plqlite.FaceModel) -> str:
-    """Name a model in the table; two files of one name are two models."""
-    return f"{model.name} {model.card['sha256'][:8]}" if model.file else model.name
 
 
 def measured_of(rows: pd.DataFrame, levels: pd.DataFrame) -> calibration.Measured:
@@ -124,6 +119,8 @@ def main() -> None:
         skipped += len(rows) - len(used)
         measured.append(used)
         photos_used = f"{len(used)} photos of {arguments.folder.name}"
+        if len(used) < 2:
+            parser.exit(1, f"{label(model)}: {len(used)} of {len(rows)} photos can be used: see {table}\n")
         try:
             found = measured_of(used, open_table(levels, LEVELS))
             provenance = f"calibrate.py on {photos_used}; 100 passes, seed 0, signed"

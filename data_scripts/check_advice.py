@@ -7,12 +7,14 @@ colours of Fig. 13, and measures it, and the face itself. Then prints how often 
 z is the covered one, how often a region is named (z below −3) and right, and how often nothing is said of
 a clean face, with 95 % intervals over people. What is usual is learned from *other* people: each person
 is judged by the rest.
-Measurements go to --out row by row: a run that was interrupted goes on where it stopped.
+Measurements go to --out photo by photo: a run that was interrupted goes on where it stopped (use another
+--out for another folder).
 """
 
 import argparse
 import warnings
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from plqlite.dataset import identity_of, photos_of
 from plqlite.disturb import COLOURS, coloured_mask
 from plqlite.faces import REGIONS, face_regions
 from plqlite.measure import Estimate, share_positive
-from plqlite.models import load_model
+from plqlite.models import label, load_model
 from plqlite.saliency import region_levels
 from plqlite.tables import append_rows, open_table
 
@@ -53,7 +55,14 @@ def measure(model: plqlite.FaceModel, photo: Path, image: str, seed: int) -> pd.
     levels = region_levels(explanation.saliency, regions).cpu().double().round(decimals=5)  # (9, 8)
     rows = pd.DataFrame(levels.tolist(), columns=list(REGIONS))
     rows["quality"] = explanation.quality.cpu().double().round(decimals=6).tolist()
-    return rows.assign(model=model.name, image=image, covered=["", *REGIONS], seed=seed)
+    return rows.assign(model=label(model), image=image, covered=["", *REGIONS], seed=seed)
+
+
+def measured(table: Path, model: plqlite.FaceModel, photos: Iterable[str], seed: int) -> pd.DataFrame:
+    """Return what the table holds of some photos, each face and block once."""
+    rows = open_table(table, COLUMNS)
+    rows = rows[(rows["model"] == label(model)) & (rows["seed"] == seed) & rows["image"].isin(list(photos))]
+    return rows.drop_duplicates(["image", "covered"], keep="last").reset_index(drop=True)
 
 
 def judged(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
@@ -99,17 +108,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     photos, seed = photos_of(arguments.folder), arguments.seed
-    if len({identity_of(image) for image in photos}) < 3:
-        parser.error(f"{arguments.folder} should hold PERSON/PHOTO of three people or more")
+    if seed < 0:
+        parser.error(f"--seed {seed}: a seed is 0 or more")
     for name in arguments.model:
-        model, done = load_model(name), open_table(arguments.out, COLUMNS)
-        done = set(done[(done["model"] == model.name) & (done["seed"] == seed)]["image"])
+        model = load_model(name)
+        done = measured(arguments.out, model, photos, seed)["image"].value_counts()
         for image, photo in tqdm(photos.items(), desc=model.name, unit="photo"):
-            if image not in done:
+            if done.get(image, 0) < 1 + len(REGIONS):  # an interruption may have cut off some rows
                 append_rows(arguments.out, COLUMNS, measure(model, photo, image, seed))
-        rows = open_table(arguments.out, COLUMNS)
-        rows = rows[(rows["model"] == model.name) & (rows["seed"] == seed) & rows["image"].isin(list(photos))]
-        report(model.name, rows.reset_index(drop=True))
+        rows = measured(arguments.out, model, photos, seed)
+        if rows["image"].map(identity_of).nunique() < 3:
+            parser.error(f"{arguments.folder} should hold PERSON/PHOTO of three people or more")
+        report(label(model), rows)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Nothing leaves this machine.
 """
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 import plqlite
 from plqlite.icao import REFERENCE
+from plqlite.measure import usual_of
 from plqlite.models import load_model
 from plqlite.show import save_figure, show
 from plqlite.tables import write_table
@@ -77,6 +79,7 @@ def check(model: plqlite.FaceModel, name: str, path: Path, out: Path) -> dict:
             warnings.simplefilter("ignore")  # several faces: the largest is what we want
             images = plqlite.load_face(path, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
+        (out / f"{name}-{model.name}.png").unlink(missing_ok=True)  # of an earlier photo
         return row | {"advice": str(error)}
     explanation, advice = plqlite.explain(model, images), plqlite.advise(model, images)
     save_figure(show(images, explanation, [name]), out / f"{name}-{model.name}.png")
@@ -98,29 +101,38 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.folder.is_dir():
         parser.error(f"{arguments.folder} is no folder: make it, and put your photos there")
-    models = [load_model(name) for name in arguments.model]
-    for model in models:
-        if model.usual is None:
-            parser.error(f"{model.name} does not know what is usual: run data_scripts/calibrate.py first")
     photos, out = photos_in(arguments.folder), arguments.folder / "checked"
+    try:
+        models = [load_model(name) for name in arguments.model]
+        for model in models:
+            usual_of(model)
+        if photos:
+            out.mkdir(exist_ok=True)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if len({model.name for model in models}) < len(models):
+        parser.error(
+            f"--model {' '.join(arguments.model)}: two of one name, leave one out or rename its file"
+        )
     for name, how in HOW.items():
         print(f"[{'x' if name in photos else ' '}] {name:<24} {how}")
     missing = [name for name in HOW if name not in photos]
     print(f"{len(photos)} of {len(HOW)} there" + (f"; missing: {', '.join(missing)}" if missing else ""))
     if not photos:
         return
-    if REFERENCE in missing:
-        print(f"Without {REFERENCE}.jpg there is no fall of Q̂.")
-    out.mkdir(exist_ok=True)
     rows = pd.DataFrame([check(model, name, path, out) for model in models for name, path in photos.items()])
     rows = rows.reindex(columns=["slot", "model", "photo", "quality", "scaled_quality", "lowest", "advice"])
     reference = rows[rows["slot"] == REFERENCE].set_index("model")["scaled_quality"]
     rows.insert(5, "delta_q", rows["model"].map(reference) - rows["scaled_quality"])
+    if reference.dropna().size < len(models):
+        print(f"Without a {REFERENCE} that shows a face there is no fall of Q̂.")
     for row in rows.to_dict("records"):
-        print(f"\n{row['slot']}, {row['model']}: Q̂ falls by {row['delta_q']:+.2f}\n{row['advice']}")
+        fall = f": Q̂ falls by {row['delta_q']:+.2f}" if pd.notna(row["delta_q"]) else ""
+        print(f"\n{row['slot']}, {row['model']}{fall}\n{row['advice']}")
     write_table(out / "index.csv", rows.replace(r"\n", " ", regex=True))
     print(f"\nTable and maps in {out}")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? and goes on
     main()

@@ -4,7 +4,8 @@
 
 PHOTO shows one face, frontal, well lit, nothing in front of it; without any, the astronaut is taken.
 Writes data/icao/reference.png and KIND-VARIANT.png, mask/KIND-VARIANT.png (what was touched, white) where
-that is not everything, index.csv, and contact_sheet.png to look at.
+that is not everything, index.csv, and contact_sheet.png to look at. A photo with a side above 2048 pixels is
+made that small first.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 import plqlite
 from plqlite.dataset import write_png
@@ -57,14 +59,19 @@ def main() -> None:
         parser.error(f"--strength {strength}: choose 0 to 1")
     if seed < 0:
         parser.error(f"--seed {seed}: a seed is 0 or more")
+    if not (out / "index.csv").exists() and any((out / f"{name}.png").exists() for name in slots()):
+        parser.error(f"--out {out} holds photos of these names from elsewhere: choose another folder")
     try:
         photo = read_image(arguments.photo) if arguments.photo else plqlite.sample_faces()["astronaut"]
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    try:
-        face, made = break_all(photo, strength, seed)
+        image = Image.fromarray(photo)
+        image.thumbnail((2048, 2048))
+        face, made = break_all(np.array(image), strength, seed)
+        (out / "mask").mkdir(parents=True, exist_ok=True)
+        (out / "index.csv").unlink(missing_ok=True)  # written last: it stands for a complete set
     except plqlite.NoFaceFound as error:
         parser.error(f"{error} Use a portrait.")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     rows = []
     for name, violation in made.items():
         kind, variant = slots().get(name, (REFERENCE, ""))

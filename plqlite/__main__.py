@@ -58,6 +58,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--model {options.model}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
     if not 0 <= options.seed < 2**63:
         parser.error(f"--seed {options.seed}: choose from 0 to 2**63 - 1")
+    method = options.passes, options.seed, options.reading, options.closed_form
+    if options.advise and method != (100, 0, "signed", False):
+        parser.error("--advise compares with photos measured with 100 passes, seed 0, signed: keep these")
     if options.passes < 2:
         parser.error(f"--passes {options.passes}: at least 2 are needed")
     if options.closed_form:
@@ -84,6 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
+        if options.advise and model.usual is None:
+            print(f"{name}: no advice without what is usual: run data_scripts/calibrate.py", file=sys.stderr)
+            failed = True
         for image, photo in photos:
             try:
                 with noted(image):
@@ -91,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
                     explanation = plqlite.explain(
                         model, images, options.passes, options.seed, options.reading
                     )
-                    advice = plqlite.advise(model, images) if options.advise else None
+                    advice = plqlite.advise(model, images) if options.advise and model.usual else None
             except (OSError, ValueError) as error:
                 print(f"{image}: {error}", file=sys.stderr)
                 failed = True
@@ -110,9 +116,11 @@ def noted(about: str) -> Iterator[None]:
     """Print warnings as one line each that says what they are about."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        print(f"{about}: {warning.message}", file=sys.stderr)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                print(f"{about}: {warning.message}", file=sys.stderr)
 
 
 def report(options: argparse.Namespace, image: str, model: str, explanation: plqlite.Explanation) -> dict:

@@ -41,7 +41,7 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
 
     Returns
     -------
-    Scaling, to be assigned: model.scaling = …
+    Scaling, to be assigned: model.scaling = …; `model.usual` is set at once.
 
     Raises
     ------
@@ -59,7 +59,8 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     measured = joined(measure(model, batch) for batch in batches)
     provenance = f"calibrate on {len(images)} images; 100 passes, seed 0, signed"
     scaling = fit(*measured[:3], provenance)
-    save_scaling(model, scaling, usual_faces(measured))
+    model.usual = usual_faces(measured)
+    save_scaling(model, scaling, model.usual)
     return scaling
 
 
@@ -81,12 +82,10 @@ def calibration_entry(scaling: Scaling, usual: Usual | None = None) -> dict:
     """Return what `read_calibration` of plqlite/models.py reads: for a JSON file."""
     if usual is None:
         return asdict(scaling)
-    digits = {"quality": 5, "region_mean": 3, "region_spread": 3}
+    digits = {"quality": 5, "region_mean": 3, "region_spread": 3}  # and 2
     rounded = {
         name: value.double().round(decimals=digits.get(name, 2)) for name, value in usual._asdict().items()
     }
-    rounded["spread"] = rounded["spread"].clamp_min(0.01)
-    rounded["region_spread"] = rounded["region_spread"].clamp_min(0.001)
     return asdict(scaling) | {"usual": {name: value.tolist() for name, value in rounded.items()}}
 
 
@@ -114,7 +113,8 @@ def usual_faces(measured: Measured) -> Usual:
         raise ValueError(f"{len(measured.quality)} faces: what is usual takes at least 2, better a hundred.")
     quality, _, _, level, regions = (each.cpu() for each in measured)
     percentiles = quality.double().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
-    return Usual(level.mean(0), level.std(0), regions.mean(0), regions.std(0), percentiles.float())
+    spread, region_spread = level.std(0).clamp_min(0.01), regions.std(0).clamp_min(0.001)  # never 0
+    return Usual(level.mean(0), spread, regions.mean(0), region_spread, percentiles.float())
 
 
 def joined(batches: Iterable[Measured]) -> Measured:

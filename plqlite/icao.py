@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from plqlite.dataset import identity_of
 from plqlite.explain import explain
-from plqlite.faces import REGIONS, Face, NoFaceFound, face_regions, find_faces
-from plqlite.measure import localisation_auc, region_quality
+from plqlite.faces import REGIONS, Face, NoFaceFound, face_regions, find_faces, read_image
+from plqlite.measure import localisation_auc, region_quality, usual_of
 from plqlite.models import FaceModel
 from plqlite.saliency import relative_level
 from plqlite.violations import Violation, slots, violate
@@ -53,6 +53,7 @@ def break_all(photo: np.ndarray, strength: float = 1.0, seed: int = 0) -> tuple[
     >>> len(violations)
     34
     """
+    photo = read_image(photo)
     faces = find_faces(photo)
     if not faces:
         raise NoFaceFound(f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels.")
@@ -73,7 +74,7 @@ def align_violation(model: FaceModel, violation: Violation, face: Face) -> Crop:
 
     Returns
     -------
-    Crop
+    Crop. A face that lies more than half its width from where it was counts as another one.
 
     Examples
     --------
@@ -81,10 +82,15 @@ def align_violation(model: FaceModel, violation: Violation, face: Face) -> Crop:
     True
     """
     found = find_faces(violation.photo) if violation.moved else [face]
-    nearest = min(found, key=lambda each: np.linalg.norm(each.box - face.box), default=face)
+
+    def away(each: Face) -> float:
+        return np.linalg.norm(each.landmarks.mean(0) - face.landmarks.mean(0))
+
+    found = [each for each in found if away(each) < np.ptp(face.box[[0, 2]]) / 2]
+    place = min(found, key=away, default=face)
 
     def crop(photo: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(model.align(photo, nearest, model.size)).permute(2, 0, 1).to(model.device)
+        return torch.from_numpy(model.align(photo, place, model.size)).permute(2, 0, 1).to(model.device)
 
     mask = violation.mask
     if mask is not None:
@@ -119,13 +125,17 @@ def icao_experiment(
     NoFaceFound
         A photo shows no face.
     ValueError
-        See `region_quality`.
+        No photos, or a model that does not know what is usual.
 
     Examples
     --------
     >>> rows = icao_experiment([plqlite.sface(), plqlite.facenet()], plqlite.sample_faces())
     >>> rows.groupby("kind")["delta_q"].mean()
     """
+    if not photos:
+        raise ValueError("No photos: give at least one, with a face.")
+    for model in models:
+        usual_of(model)  # before an hour of work
     tables = []
     for name, photo in tqdm(photos.items(), desc="breaking rules", unit="photo", disable=None):
         face, violations = break_all(photo, strength, seed)

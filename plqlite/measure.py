@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from plqlite.explain import Explanation
 from plqlite.faces import REGIONS, face_regions
-from plqlite.models import FaceModel
+from plqlite.models import FaceModel, Usual
 from plqlite.saliency import region_levels
 
 
@@ -113,14 +113,20 @@ def region_quality(explanation: Explanation, model: FaceModel) -> dict[str, torc
     >>> z["mouth"]
     tensor([-4.2])
     """
+    usual = usual_of(model)
+    levels = region_levels(explanation.saliency, face_regions(model))  # (B, 8)
+    z = (levels - usual.region_mean.to(levels)) / usual.region_spread.to(levels)
+    return dict(zip(REGIONS, z.T, strict=True))
+
+
+def usual_of(model: FaceModel) -> Usual:
+    """Return what is usual to a model, or raise a ValueError that says how to learn it."""
     if model.usual is None:
         raise ValueError(
             f"{model.name} does not know how undisturbed faces look: run data_scripts/calibrate.py, or set "
             "model.usual = plqlite.calibration.usual_faces(…)."
         )
-    levels = region_levels(explanation.saliency, face_regions(model))  # (B, 8)
-    z = (levels - model.usual.region_mean.to(levels)) / model.usual.region_spread.to(levels)
-    return dict(zip(REGIONS, z.T, strict=True))
+    return model.usual
 
 
 class Estimate(NamedTuple):

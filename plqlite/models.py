@@ -559,6 +559,8 @@ def read_calibration(entry: dict) -> tuple[Scaling, Usual | None]:
             raise ValueError("what is usual has not 28×28, 8 and 101 numbers")
         if not usual.spread.min() > 0 or not usual.region_spread.min() > 0:
             raise ValueError("a spread is not above 0")
+        if not all(each.isfinite().all() for each in usual) or (usual.quality.diff() < 0).any():
+            raise ValueError("what is usual is not finite, or the percentiles of Q fall")
     return scaling, usual
 
 
@@ -591,6 +593,11 @@ def restore_calibration(model: FaceModel) -> None:
         warnings.warn(f"{path.name} was fitted for another model or input: left aside.", stacklevel=3)
         return
     model.scaling, model.usual = scaling, usual
+
+
+def label(model: FaceModel) -> str:
+    """Name a model in a table; two files of one name are two models."""
+    return f"{model.name} {model.card['sha256'][:8]}" if model.file else model.name
 
 
 def identity(model: FaceModel) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from plqlite.faces import ARCFACE_TEMPLATE
+from plqlite.faces import ARCFACE_TEMPLATE, read_image
 from plqlite.occluders import FACE_MASKS, occlude
 
 
@@ -45,7 +45,7 @@ def violate(
 
     Parameters
     ----------
-    photo : (H, W, 3) uint8, a whole photo or an aligned one
+    photo : (H, W, 3) uint8, a whole photo or an aligned one; or what `read_image` takes
     landmarks : (5, 2) in pixels of the photo, see `plqlite.faces.Face`
     kind, variant : keys of VIOLATIONS
     strength : 0..1; 0 leaves the photo as it is, 1 is what an officer would refuse at first sight
@@ -71,9 +71,12 @@ def violate(
         raise ValueError(f"There is no {kind!r} of variant {variant!r}: choose from {choices}.")
     if not 0 <= strength <= 1:
         raise ValueError(f"A strength of {strength}: choose 0 to 1.")
+    photo = read_image(photo)
     rng = np.random.default_rng([seed, zlib.crc32(f"{kind}-{variant}".encode())])
     done = VIOLATIONS[kind][variant](Scene(photo, np.asarray(landmarks, dtype=float), strength, rng))
     broken, mask = done if isinstance(done, tuple) else (done, None)
+    if strength == 0 and mask is not None:
+        mask = np.zeros_like(mask)
     return Violation(np.uint8(np.round(np.clip(broken, 0, 255))), mask, kind in ("pose", "distortion"))
 
 
@@ -219,7 +222,7 @@ def _open_mouth(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     hole = cv2.GaussianBlur(hole, (0, 0), 0.7 * _scale(scene))[..., None]
     depth = (below / np.maximum(gap, 1)).clip(0, 1)[..., None]  # the tongue is brighter than the throat
     inside = np.array([52, 16, 18]) * (0.5 + 0.8 * depth)
-    return _move(scene, 0, dy) * (1 - hole) + inside * hole, np.abs(dy) > 1
+    return _move(scene, 0, dy) * (1 - hole) + inside * hole, (np.abs(dy) > 1) | (hole[..., 0] > 0.1)
 
 
 def _grimace(scene: Scene) -> tuple[np.ndarray, np.ndarray]:

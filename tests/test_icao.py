@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 import plqlite
-from plqlite.faces import find_faces
+from conftest import tiny_model
+from plqlite import dataset
+from plqlite.faces import REGIONS, face_regions, find_faces
 from plqlite.icao import (
     Violation,
     align_violation,
@@ -18,7 +20,7 @@ from plqlite.icao import (
 )
 from plqlite.measure import localisation_auc, quality_change, region_quality
 from plqlite.saliency import relative_level
-from plqlite.violations import slots
+from plqlite.violations import slots, violate
 
 
 def test_a_face_that_has_moved_is_found_again():
@@ -45,6 +47,35 @@ def test_a_face_that_is_lost_is_aligned_as_before_and_said_to_be_lost():
     assert not crop.image.any()
     with pytest.raises(plqlite.NoFaceFound, match="No face found in an image of 512×512"):
         break_all(np.zeros_like(photo))
+    with pytest.raises(ValueError, match="No photos: give at least one"):
+        icao_experiment([model], {})
+    with pytest.raises(ValueError, match="tiny does not know how undisturbed faces look"):
+        icao_experiment([tiny_model()], {"ada": photo})
+
+
+def test_another_face_is_not_taken_for_the_one_that_was_lost():
+    """Two faces: the nearer one counts, and none that is far away."""
+    model, astronaut = plqlite.sface("cpu"), plqlite.sample_faces()["astronaut"]
+    pair = np.concatenate([astronaut, astronaut], axis=1)
+    for face in find_faces(pair):
+        crop = align_violation(model, Violation(pair, None, True), face)
+        assert crop.found
+        assert torch.equal(crop.image.byte(), torch.from_numpy(model.align(pair, face)).permute(2, 0, 1))
+        left, top, right, bottom = face.box.astype(int)
+        lost = pair.copy()
+        lost[top - 20 : bottom + 20, left - 20 : right + 20] = 0
+        crop = align_violation(model, Violation(lost, None, True), face)
+        assert not crop.found
+        assert torch.equal(crop.image.byte(), torch.from_numpy(model.align(lost, face)).permute(2, 0, 1))
+
+
+def test_a_region_counts_as_touched_from_a_tenth_on():
+    model = plqlite.sface("cpu")
+    mouth = face_regions(model)[list(REGIONS).index("mouth")].nonzero()  # (n, 2)
+    for share, touched in ((0.08, []), (0.15, ["mouth"])):
+        mask = torch.zeros(112, 112, dtype=torch.bool)
+        mask[tuple(mouth[: round(share * len(mouth))].T)] = True
+        assert touched_regions(model, mask) == touched
 
 
 def test_the_experiment_measures_what_it_says(model):
@@ -114,12 +145,13 @@ def test_strength_seed_and_photo_reach_the_set(run_script, tmp_path):
     photo = plqlite.sample_faces()["grace_hopper"]
     Image.fromarray(photo).save(tmp_path / "hopper.png")
     run_script("make_icao", tmp_path / "hopper.png", "--out", tmp_path / "a", "--strength", 0.5, "--seed", 3)
-    _, expected = break_all(photo, 0.5, 3)
+    landmarks = find_faces(photo)[0].landmarks
     index = pd.read_csv(tmp_path / "a" / "index.csv")
     assert set(index["strength"]) == {0.5}
     assert set(index["seed"]) == {3}
     for name in ("colour-cast", "face-mask-blue", "pose-roll"):
-        assert (np.array(Image.open(tmp_path / "a" / f"{name}.png")) == expected[name].photo).all()
+        expected = violate(photo, landmarks, *slots()[name], 0.5, 3).photo
+        assert (np.array(Image.open(tmp_path / "a" / f"{name}.png")) == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +173,38 @@ def test_what_make_icao_cannot_use_is_named(run_script, tmp_path, monkeypatch, c
     assert end.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "icao").exists()
+
+
+def test_photos_of_the_reader_are_not_overwritten(run_script, own_photos, capsys):
+    """check_own_photos.py asks for files of the same names."""
+    (own_photos / "pose-roll.png").write_bytes(b"a photo of mine")
+    with pytest.raises(SystemExit):
+        run_script("make_icao", own_photos / "reference.png", "--out", own_photos)
+    assert "holds photos of these names from elsewhere" in capsys.readouterr().err
+    assert (own_photos / "pose-roll.png").read_bytes() == b"a photo of mine"
+
+
+def test_an_interrupted_set_has_no_index(run_script, tmp_path, monkeypatch):
+    run_script("make_icao", "--out", tmp_path)
+    original, calls = dataset.write_png, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 15:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    monkeypatch.setattr(dataset, "write_png", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_script("make_icao", "--out", tmp_path, "--seed", "5")
+    assert not (tmp_path / "index.csv").exists()
+
+
+def test_a_large_photo_is_made_smaller(run_script, tmp_path):
+    photo = Image.fromarray(plqlite.sample_faces()["astronaut"]).resize((2600, 2600))
+    photo.save(tmp_path / "large.png", compress_level=1)
+    run_script("make_icao", tmp_path / "large.png", "--out", tmp_path / "icao")
+    assert Image.open(tmp_path / "icao" / "blur-defocus.png").size == (2048, 2048)
 
 
 # --- check_own_photos.py ---
@@ -183,6 +247,29 @@ def test_own_photos_are_listed_and_judged(run_script, own_photos, capsys):
         "index.csv",
         "reference-facenet.png",
     ]
+
+
+def test_a_photo_without_a_face_leaves_no_old_map(run_script, own_photos, capsys):
+    run_script("check_own_photos", own_photos, "--model", "sface")
+    assert (own_photos / "checked" / "reference-sface.png").exists()
+    Image.new("RGB", (200, 200)).save(own_photos / "reference.png")
+    capsys.readouterr()
+    run_script("check_own_photos", own_photos, "--model", "sface")
+    printed = capsys.readouterr().out
+    assert not (own_photos / "checked" / "reference-sface.png").exists()
+    assert "Without a reference that shows a face there is no fall of Q̂." in printed
+    assert "nan" not in printed
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [(["sface", "sface"], "two of one name"), (["magic"], "There is no model 'magic'")],
+)
+def test_models_that_cannot_be_told_apart_are_refused(run_script, own_photos, capsys, models, message):
+    with pytest.raises(SystemExit) as end:
+        run_script("check_own_photos", own_photos, "--model", *models)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_checklist_comes_without_photos(run_script, tmp_path, capsys):

@@ -81,6 +81,23 @@ def test_advice_on_the_command_line(hopper, tmp_path, capsys):
     assert line["regions"] == pytest.approx(advice.regions)
 
 
+@pytest.mark.parametrize("options", [["--passes", "10"], ["--closed-form"], ["--seed", "1"]])
+def test_advice_compares_like_with_like(hopper, capsys, options):
+    with pytest.raises(SystemExit) as end:
+        main([hopper, "--advise", *options])
+    assert end.value.code == 2
+    assert "--advise compares with photos measured with 100 passes" in capsys.readouterr().err
+
+
+def test_a_model_that_does_not_know_what_is_usual_explains_without_advice(hopper, tmp_path, capsys):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(find_weights(SFACE).read_bytes())
+    assert main([hopper, "--model", str(path), "--advise", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)) == KEYS
+    assert "no advice without what is usual: run data_scripts/calibrate.py" in err
+
+
 def test_seed_and_passes(hopper, capsys):
     values = []
     for seed in ("0", "0", "1"):

@@ -43,9 +43,28 @@ def test_each_changes_the_face_and_what_it_masks(kind, variant):
 
 @pytest.mark.parametrize(("kind", "variant"), NAMES)
 def test_strength_runs_from_nothing_to_all(kind, variant):
-    none, half, all_ = (broken(kind, variant, strength=s).photo.astype(int) for s in (0, 0.5, 1))
+    looks = [broken(kind, variant, strength=s) for s in (0, 0.5, 1)]
+    none, half, all_ = (look.photo.astype(int) for look in looks)
+    assert looks[0].mask is None or not looks[0].mask.any()
     assert np.abs(none - PHOTO).max() <= 1
     assert 0 < np.abs(half - PHOTO).mean() < np.abs(all_ - PHOTO).mean()
+
+
+def test_no_two_variants_look_alike():
+    photos = {broken(*name).photo.tobytes() for name in NAMES}
+    assert len(photos) == 33
+    below = {v: np.nonzero(broken("glasses", v).mask)[0].mean() for v in ("clear", "lowered")}
+    assert below["lowered"] > below["clear"] + 4  # pixels of the photo
+
+
+def test_photos_come_as_load_face_takes_them():
+    grey = PHOTO[..., 0]
+    expected = violate(np.stack([grey] * 3, axis=2), FACE.landmarks, "contrast", "low").photo
+    assert (violate(grey, FACE.landmarks, "contrast", "low").photo == expected).all()
+    floats = violate(PHOTO.astype(float), FACE.landmarks, "colour", "grey").photo
+    assert (floats == broken("colour", "grey").photo).all()
+    flipped = violate(PHOTO[:, ::-1], FACE.landmarks, "colour", "saturated").photo
+    assert (flipped == broken("colour", "saturated").photo[:, ::-1]).all()
 
 
 def test_the_seed_decides():
