@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can simulate 33 violations on any portrait, say which of them a map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 20 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Time** | 25 minutes to read; about a minute to run on two CPU cores |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines recognise the bearer. Whoever takes a photo that breaks one should learn which, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat it. Here everybody can: on a set simulated from a portrait in the public domain, and on photos of your own.
@@ -293,7 +293,7 @@ assert fall["sface"]["contrast"] > 0.05 > -0.05 > fall["sface"]["distortion"]
 assert fall["facenet"]["distortion"] > 0.05 > -0.05 > fall["facenet"]["contrast"]
 
 # %% [markdown]
-# A busy background changes next to nothing. Under low contrast and distortion the map keeps its order better than two people share it, but $\hat Q$ moves by about 0.1: a distortion costs FaceNet and helps SFace, and with low contrast it is the other way round.
+# A busy background changes next to nothing, but little of it is seen in an aligned face, and in the small group photos only part of it is found and replaced. Under low contrast and distortion the map keeps its order better than two people share it, but $\hat Q$ moves by about 0.1: a distortion costs FaceNet and helps SFace, and with low contrast it is the other way round.
 #
 # ### Parts distorted by an expression are lower: hardly reproduced
 #
