@@ -41,7 +41,8 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
 
     Returns
     -------
-    Scaling, to be assigned: model.scaling = …; `model.usual` is set at once.
+    Scaling, to be assigned: model.scaling = …; what is usual is for the next time that the model is built,
+    or for now: model.usual = usual_faces(measure(model, images)).
 
     Raises
     ------
@@ -59,8 +60,7 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     measured = joined(measure(model, batch) for batch in batches)
     provenance = f"calibrate on {len(images)} images; 100 passes, seed 0, signed"
     scaling = fit(*measured[:3], provenance)
-    model.usual = usual_faces(measured)
-    save_scaling(model, scaling, model.usual)
+    save_scaling(model, scaling, usual_faces(measured))
     return scaling
 
 
