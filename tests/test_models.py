@@ -418,7 +418,10 @@ def test_modules_that_change_or_coarsen_their_input():
 
 
 def test_calibration_finds_the_constants_that_are_given(model, faces):
+    before = model.scaling, model.usual
     scaling = plqlite.calibrate(model, faces)
+    assert model.scaling is before[0]
+    assert model.usual is before[1]  # left as they were
     alpha, r = plqlite.fit_scaling(plqlite.ser_fiq(model, faces))
     assert (scaling.alpha, scaling.r) == pytest.approx((alpha, r), rel=1e-3)
     assert abs(scaling.gamma - model.scaling.gamma) < 0.5
