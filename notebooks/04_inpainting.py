@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Take away what the map calls low and fill in something ordinary. Is the image then of more use for recognition? |
 # | **Outcome** | You can find what is in front of a face with its map, fill it in, say whether that helped beyond the noise, and say why nobody should enrol the result. |
-# | **Time** | 15 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Time** | 15 minutes to read; one to one and a half minutes to run on two CPU cores |
 # | **Paper** | §4.1, §5.1, Fig. 2, 3, 4, 10; needs [00](00_quickstart.ipynb); [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb) help |
 #
 # If a low pixel is one that harms recognition, then the image must improve when the low pixels go. The authors drew the low regions by hand. Here the map finds them by itself, and we know where the truth lies, for we put it there.
