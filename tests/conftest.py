@@ -67,6 +67,25 @@ def run_script(monkeypatch):
 
 
 @pytest.fixture
+def interrupt(monkeypatch):
+    """Let a function of a module be interrupted at one of its calls, as by Ctrl-C."""
+
+    def interrupt(module, name, at):
+        original, calls = getattr(module, name), []
+
+        def interrupted(*arguments):
+            calls.append(arguments)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, interrupted)
+        return calls
+
+    return interrupt
+
+
+@pytest.fixture
 def people(tmp_path):
     """The nine sample photos in the layout of LFW, and two that cannot be used."""
     folder = tmp_path / "people"

@@ -165,16 +165,8 @@ def test_advice_on_lfw_is_right(run_script, tmp_path, capsys):
         assert int(shares["of a clean face, nothing is said"]) >= 90
 
 
-def test_checking_advice_goes_on_where_it_was_interrupted(run_script, people, tmp_path, monkeypatch, capsys):
-    original, calls = plqlite.load_face, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(plqlite, "load_face", interrupted)
+def test_checking_advice_goes_on_where_it_was_interrupted(run_script, people, tmp_path, interrupt, capsys):
+    interrupt(plqlite, "load_face", at=3)
     out = tmp_path / "advice.csv"
     with pytest.raises(KeyboardInterrupt):
         run_script("check_advice", people, "--model", "sface", "--out", out)

@@ -47,16 +47,8 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     assert "4 of 22 measurements skipped" in capsys.readouterr().out
 
 
-def test_goes_on_where_it_was_interrupted(calibrate, people, monkeypatch):
-    original, calls = calibration.measure, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(calibration, "measure", interrupted)
+def test_goes_on_where_it_was_interrupted(calibrate, people, interrupt):
+    calls = interrupt(calibration, "measure", at=5)
     with pytest.raises(KeyboardInterrupt):
         calibrate()
     table = calibrate.table

@@ -73,16 +73,9 @@ def test_the_closed_form_draws_nothing(tiny, faces):
     assert rows["quality"].tolist() == pytest.approx(quality.tolist())
 
 
-def test_goes_on_where_it_was_interrupted(tiny, faces, tmp_path, monkeypatch):
-    whole, calls, original = mask_experiment(tiny, faces, **OPTIONS), [], experiment.measure_masks
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(experiment, "measure_masks", interrupted)
+def test_goes_on_where_it_was_interrupted(tiny, faces, tmp_path, interrupt):
+    whole = mask_experiment(tiny, faces, **OPTIONS)
+    calls = interrupt(experiment, "measure_masks", at=2)
     table = tmp_path / "rows.csv"
     with pytest.raises(KeyboardInterrupt):
         mask_experiment(tiny, faces, **OPTIONS, table=table)

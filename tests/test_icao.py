@@ -184,17 +184,9 @@ def test_photos_of_the_reader_are_not_overwritten(run_script, own_photos, capsys
     assert (own_photos / "pose-roll.png").read_bytes() == b"a photo of mine"
 
 
-def test_an_interrupted_set_has_no_index(run_script, tmp_path, monkeypatch):
+def test_an_interrupted_set_has_no_index(run_script, tmp_path, interrupt):
     run_script("make_icao", "--out", tmp_path)
-    original, calls = dataset.write_png, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 15:
-            raise KeyboardInterrupt
-        original(*arguments)
-
-    monkeypatch.setattr(dataset, "write_png", interrupted)
+    interrupt(dataset, "write_png", at=15)
     with pytest.raises(KeyboardInterrupt):
         run_script("make_icao", "--out", tmp_path, "--seed", "5")
     assert not (tmp_path / "index.csv").exists()
