@@ -1,23 +1,28 @@
-"""Command line: python -m plqlite [IMAGE…]. Explains the sample portrait if no image is given."""
+"""Command line: plqlite [IMAGE…]. Explains the sample portrait if no image is given."""
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 import plqlite
-from plqlite.models import BUILDERS, load_model
-from plqlite.show import grid, labels_of, save_figure
+from plqlite.faces import Photo
+from plqlite.figures import grid, labels_of, save_figure
+from plqlite.networks.zoo import BUILDERS, load_model
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line; bad arguments end the program with exit status 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m plqlite",
+        prog="plqlite",
         description="Explain for every pixel of a face photo how useful it is for recognition.",
     )
     parser.add_argument(
@@ -52,8 +57,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--out", type=Path, metavar="FILE", help="PNG to write (default: plq.png; none with --json)"
     )
     parser.add_argument("--advise", action="store_true", help="say what is unusual, and what it may mean")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
     options = parser.parse_args(arguments)
+    check(options, parser)
+    if options.closed_form:
+        options.passes = None
+    if options.out is None and not options.json:
+        options.out = Path("plq.png")
+    return options
+
+
+def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that cannot be right, before any work is done."""
     if options.model and options.model not in BUILDERS and not options.model.lower().endswith(".onnx"):
         parser.error(f"--model {options.model}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
     if not 0 <= options.seed < 2**63:
@@ -63,13 +78,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--advise compares with photos measured with 100 passes, seed 0, signed: keep these")
     if options.passes < 2:
         parser.error(f"--passes {options.passes}: at least 2 are needed")
-    if options.closed_form:
-        options.passes = None
-    if options.out is None and not options.json:
-        options.out = Path("plq.png")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         parser.error(f"--out {options.out}: its folder does not exist")
-    return options
+
+
+class Result(NamedTuple):
+    """One image, explained by one model."""
+
+    report: dict  # the numbers, see `report`
+    image: torch.Tensor  # (3, size, size)
+    plq: torch.Tensor  # (size, size)
+    label: str
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,53 +97,59 @@ def main(arguments: list[str] | None = None) -> int:
     photos = [(image, image) for image in options.images] or [
         ("astronaut", plqlite.sample_faces()["astronaut"])
     ]
-    rows, labels, failed = [], [], False
+    results, failed = [], False
     for name in [options.model] if options.model else ["sface", "facenet"]:
-        try:
-            with noted(name):
-                model = load_model(name, options.device)
-        except (OSError, ValueError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+        model = None
+        with messages(name):
+            model = load_model(name, device=options.device)
+            if options.advise and model.reference_statistics is None:
+                failed = True
+                warnings.warn(
+                    "no advice without reference statistics: run data_scripts/calibrate.py", stacklevel=1
+                )
+        if model is None:
             failed = True
             continue
-        if options.advise and model.usual is None:
-            print(f"{name}: no advice without what is usual: run data_scripts/calibrate.py", file=sys.stderr)
-            failed = True
         for image, photo in photos:
-            try:
-                with noted(image):
-                    images = plqlite.load_face(photo, model)
-                    explanation = plqlite.explain(
-                        model, images, options.passes, options.seed, options.reading
-                    )
-                    advice = plqlite.advise(model, images) if options.advise and model.usual else None
-            except (OSError, ValueError) as error:
-                print(f"{image}: {error}", file=sys.stderr)
-                failed = True
-                continue
-            result = report(options, image, model.name, explanation)
-            if advice is not None:
-                result |= {"advice": advice.text, "regions": advice.regions, "percentile": advice.percentile}
-            print(json.dumps(result) if options.json else describe(result), flush=True)
-            rows.append((images[0], explanation.plq[0]))
-            labels.append(f"{model.name}: {labels_of(explanation)[0]}")
-    return int(failed | (bool(rows and options.out) and not draw(rows, labels, options)))
+            result = None
+            with messages(image):
+                result = explain(options, model, image, photo)
+                print(json.dumps(result.report) if options.json else describe(result.report), flush=True)
+                results.append(result)
+            failed |= result is None
+    if results and options.out:
+        failed |= not draw(results, options)
+    return int(failed)
 
 
 @contextlib.contextmanager
-def noted(about: str) -> Iterator[None]:
-    """Print warnings as one line each that says what they are about."""
+def messages(about: str) -> Iterator[None]:
+    """Print warnings and the error of some work as one line each that says what it is about."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        error = None
         try:
             yield
-        finally:
-            for warning in caught:
-                print(f"{about}: {warning.message}", file=sys.stderr)
+        except (OSError, ValueError) as raised:
+            error = raised
+    for message in [*(warning.message for warning in caught), error]:
+        if message is not None:
+            print(f"{about}: {message}", file=sys.stderr)
+
+
+def explain(options: argparse.Namespace, model: plqlite.FaceModel, image: str, photo: Photo) -> Result:
+    """Explain one image with one model."""
+    images = plqlite.load_face(photo, model)
+    explanation = plqlite.explain(model, images, options.passes, options.seed, options.reading)
+    result = report(options, image, model.name, explanation)
+    if options.advise and model.reference_statistics:
+        advice = plqlite.advise(model, explanation)
+        result |= {"advice": advice.text, "regions": advice.z, "percentile": advice.percentile}
+    return Result(result, images[0], explanation.plq[0], f"{model.name}: {labels_of(explanation)[0]}")
 
 
 def report(options: argparse.Namespace, image: str, model: str, explanation: plqlite.Explanation) -> dict:
-    """Return the numbers of one image and one model; None for those that a model's scaling would give."""
+    """Return the numbers of one image and one model; None for those that need a calibration."""
     scaled_quality, plq_mean = explanation.scaled_quality.item(), explanation.plq.mean().item()
     return {
         "image": image,
@@ -147,8 +172,9 @@ def describe(result: dict) -> str:
     return "\n    ".join([text, *result.get("advice", "").splitlines()])
 
 
-def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:
+def draw(results: list[Result], options: argparse.Namespace) -> bool:
     """Write the picture and say what to do next; return whether it could be written."""
+    rows, labels = [(each.image, each.plq) for each in results], [each.label for each in results]
     try:
         save_figure(grid(rows, labels), options.out)
     except OSError as error:
@@ -158,15 +184,21 @@ def draw(rows: list, labels: list[str], options: argparse.Namespace) -> bool:
         print(f"wrote {options.out}: green pixels are useful for recognition, red ones are not")
     if not options.json and not options.images:
         print(
-            "next: .venv/bin/jupyter lab notebooks/00_quickstart.ipynb   or: python -m plqlite YOUR_PHOTO.jpg"
+            "next: .venv/bin/jupyter lab notebooks/00_quickstart.ipynb   or: .venv/bin/plqlite YOUR_PHOTO.jpg"
         )
     return True
 
 
-if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? and goes on
+def run() -> None:
+    """Run the command line of this process, and end it with the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? instead of failing
     try:
         sys.exit(main())
     except BrokenPipeError:  # the reader has gone, as in `… | head`: end without a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

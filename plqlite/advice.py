@@ -3,31 +3,36 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from plqlite.explain import explain
-from plqlite.measure import region_quality
-from plqlite.models import FaceModel
+from plqlite.explanation import Explanation
+from plqlite.networks.model import FaceModel
+from plqlite.regions import reference_statistics_of, region_z_scores
 
-UNUSUAL = -3.0  # standard deviations below what is usual in a region
+LOW = -3.0  # z-score below which a region is named
 RARE = 1.0  # percent of the development photos with a lower Q
-# What the regions of each row may mean where all of them are low; the first row that fits takes its regions.
-MEANINGS = {
-    ("mouth", "chin"): "something in front of the lower face, such as a mask, a scarf or a hand",
-    ("nose", "mouth"): "something in front of the lower face, such as a mask, a scarf or a hand",
-    ("left eye", "right eye"): "glasses, reflections on them, hair, or closed eyes",
-    (
-        "left eye",
-        "left cheek",
-    ): "a turned head, or light, hair or a hand at the left of the picture",
-    (
-        "right eye",
-        "right cheek",
-    ): "a turned head, or light, hair or a hand at the right of the picture",
-    ("forehead",): "headgear, hair, or a reflection",
-    ("mouth",): "a grimace, or something in front of the mouth",
-}
-LOWER = ("nose", "left cheek", "right cheek", "mouth", "chin")  # one thing in front of them covers all
+
+
+class Meaning(NamedTuple):
+    """What it may mean that some regions of a face are unusually low together."""
+
+    regions: tuple[str, ...]  # where all of these are low,
+    explains: tuple[str, ...]  # the text speaks for these
+    text: str
+
+
+_LOWER_FACE = ("nose", "left cheek", "right cheek", "mouth", "chin")  # one thing in front of them covers all
+_LOWER_FACE_COVERED = "something in front of the lower face, such as a mask, a scarf or a hand"
+_LEFT, _RIGHT, _EYES = ("left eye", "left cheek"), ("right eye", "right cheek"), ("left eye", "right eye")
+# The first row that fits takes the regions that it explains.
+MEANINGS = (
+    Meaning(("mouth", "chin"), _LOWER_FACE, _LOWER_FACE_COVERED),
+    Meaning(("nose", "mouth"), _LOWER_FACE, _LOWER_FACE_COVERED),
+    Meaning(_EYES, _EYES, "glasses, reflections on them, hair, or closed eyes"),
+    Meaning(_LEFT, _LEFT, "a turned head, or light, hair or a hand at the left of the picture"),
+    Meaning(_RIGHT, _RIGHT, "a turned head, or light, hair or a hand at the right of the picture"),
+    Meaning(("forehead",), ("forehead",), "headgear, hair, or a reflection"),
+    Meaning(("mouth",), ("mouth",), "a grimace, or something in front of the mouth"),
+)
 OTHERWISE = "something in front of it, a reflection, or hard light"
 
 
@@ -35,57 +40,60 @@ class Advice(NamedTuple):
     """What `advise` finds."""
 
     text: str  # one finding a line
-    unusual: list[str]  # the regions that are unusually low, the lowest first
-    regions: dict[str, float]  # z of each region, see `region_quality`
+    low: list[str]  # the regions that are unusually low, the lowest first
+    z: dict[str, float]  # of each region, see `plqlite.regions.region_z_scores`
     quality: float  # Q
     percentile: float  # how many percent of the development photos have a lower Q
 
 
-def advise(model: FaceModel, image: torch.Tensor) -> Advice:
+def advise(model: FaceModel, explanation: Explanation) -> Advice:
     """Say what is unusual about a face photo, and what that may mean.
 
     Parameters
     ----------
-    model : with `usual`, which SFace and FaceNet bring
-    image : (1, 3, size, size) aligned RGB, 0..255, see `load_face`
+    model : with reference statistics, which SFace and FaceNet have
+    explanation : of one image, by this model; with the defaults of `explain`, as the reference statistics
+        were measured
 
     Returns
     -------
-    Advice. Regions are named that lie 3 standard deviations or more below undisturbed faces, and Q if
-    99 % of the development photos have a higher one.
+    Advice. Regions are named if their z-score is below −3, and Q if 99 % of the development photos have a
+    higher one.
 
     Raises
     ------
     ValueError
-        More than one image, or a model that does not know what is usual; see also `explain`.
+        The explanation is of several images, or the model has no reference statistics.
 
     Examples
     --------
-    >>> print(advise(model, load_face("photo.jpg", model)).text)
-    Nothing unusual: …
+    >>> import plqlite
+    >>> model = plqlite.facenet()
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> print(advise(model, plqlite.explain(model, images)).text.split(":")[0])
+    Nothing unusual
     """
-    if len(image) != 1:
-        raise ValueError(f"{len(image)} images: give advice on one at a time, image[:1].")
-    explanation = explain(model, image)
-    z = {region: value.item() for region, value in region_quality(explanation, model).items()}
-    unusual = sorted((region for region in z if z[region] < UNUSUAL), key=z.get)
+    if len(explanation.quality) != 1:
+        raise ValueError(f"{len(explanation.quality)} images: explain and give advice on one at a time.")
+    percentiles = reference_statistics_of(model).quality_percentiles
+    z = {region: value.item() for region, value in region_z_scores(explanation.saliency, model).items()}
+    low = sorted((region for region in z if z[region] < LOW), key=lambda region: z[region])
     quality = explanation.quality.item()
-    percentile = float(np.interp(quality, model.usual.quality.numpy(), np.arange(101)))
+    percentile = float(np.interp(quality, percentiles.numpy(), np.arange(101)))
     findings = [
         f"Unusually low: {', '.join(f'{name} ({z[name]:.1f} σ)' for name in regions)}. May be {meaning}."
-        for regions, meaning in meanings_of(unusual)
+        for regions, meaning in meanings_of(low)
     ]
-    place = f"Q = {quality:.3f}, higher than {percentile:.0f} % of the development photos."
+    rank = f"Q = {quality:.3f}, higher than {percentile:.0f} % of the development photos."
     if not findings and percentile < RARE:
-        place += " No region stands out: look at sharpness, light and pose."
+        rank += " No region stands out: look at sharpness, light and pose."
     elif not findings:
-        lowest = min(z, key=z.get)
+        lowest = min(z, key=lambda region: z[region])
         findings = [f"Nothing unusual: the lowest region is the {lowest} ({z[lowest]:+.1f} σ)."]
-    findings.append(place)
-    return Advice("\n".join(findings), unusual, z, quality, percentile)
+    return Advice("\n".join([*findings, rank]), low, z, quality, percentile)
 
 
-def meanings_of(unusual: list[str]) -> list[tuple[list[str], str]]:
+def meanings_of(low: list[str]) -> list[tuple[list[str], str]]:
     """Group unusually low regions, given the lowest first, by what they may mean together.
 
     Examples
@@ -93,11 +101,10 @@ def meanings_of(unusual: list[str]) -> list[tuple[list[str], str]]:
     >>> meanings_of(["chin", "mouth"])
     [(['chin', 'mouth'], 'something in front of the lower face, such as a mask, a scarf or a hand')]
     """
-    found, left = [], list(unusual)
-    for regions, meaning in MEANINGS.items():
-        if set(regions) <= set(left):
-            taken = LOWER if "mouth" in regions and len(regions) > 1 else regions
-            found.append(([each for each in left if each in taken], meaning))
-            left = [each for each in left if each not in taken]
+    found, left = [], list(low)
+    for meaning in MEANINGS:
+        if set(meaning.regions) <= set(left):
+            found.append(([each for each in left if each in meaning.explains], meaning.text))
+            left = [each for each in left if each not in meaning.explains]
     found += [([each], OTHERWISE) for each in left]
-    return sorted(found, key=lambda group: unusual.index(group[0][0]))
+    return sorted(found, key=lambda group: low.index(group[0][0]))

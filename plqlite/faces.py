@@ -1,30 +1,31 @@
-"""Find, align and crop faces; the sample portraits."""
+"""Photos: read them, find and align faces; the sample portraits. Knows pixels, and no recognition network."""
 
+import functools
 import io
-import warnings
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import matplotlib.cbook
 import numpy as np
-import skimage.data
-import torch
-from facenet_pytorch import MTCNN
-from facenet_pytorch.models.utils.detect_face import extract_face
 from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
-    from plqlite.models import FaceModel
+    from facenet_pytorch import MTCNN
 
-# Where ArcFace-like networks expect left eye, right eye, nose tip and mouth corners in 112×112 pixels.
-ARCFACE_TEMPLATE = np.array(
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
+
+Photo = str | Path | bytes | np.ndarray | Image.Image  # what `read_image` takes
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+# Canonical landmarks: where ArcFace-like networks expect left eye, right eye, nose tip and mouth corners in
+# 112×112 pixels.
+CANONICAL_LANDMARKS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
-# Parts of a face in that template: left, top, right, bottom. Left is left in the picture.
-REGIONS = {
+# Parts of a face aligned to these landmarks, in 112×112 pixels. Left is left in the picture.
+REGIONS: dict[str, Box] = {
     "forehead": (28, 8, 84, 36),
     "left eye": (20, 36, 52, 60),
     "right eye": (60, 36, 92, 60),
@@ -35,13 +36,20 @@ REGIONS = {
     "chin": (28, 100, 84, 120),
 }
 
+# The same in a crop of the detector's box, where landmarks have no fixed places: scaled and shifted to where
+# the parts are on average in 100 LFW photos, which is right within 5 to 10 % of the width.
+REGIONS_IN_BOX: dict[str, Box] = {
+    name: (1.147 * left - 7.5, 0.803 * top + 5.5, 1.147 * right - 7.5, 0.803 * bottom + 5.5)
+    for name, (left, top, right, bottom) in REGIONS.items()
+}
+
 
 class NoFaceFound(ValueError):
     """The detector found no face."""
 
 
 class UnreadableImage(ValueError):
-    """A file is no image, or a broken one."""
+    """A file is not an image, or a broken one."""
 
 
 class Face(NamedTuple):
@@ -51,11 +59,45 @@ class Face(NamedTuple):
     landmarks: np.ndarray  # (5, 2): eyes, nose tip, mouth corners, as (x, y)
 
 
-def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.ndarray:
+class Alignment:
+    """How a network was trained to see faces: a crop, and where the parts of a face are in it.
+
+    Called like the function that it wraps.
+
+    Parameters
+    ----------
+    crop : (photo, face, size) -> (size, size, 3) uint8
+    regions : part of the face -> left, top, right, bottom in a crop of 112×112 pixels
+
+    Examples
+    --------
+    >>> middle = Alignment(lambda photo, face, size: photo[:size, :size])
+    >>> middle(np.zeros((300, 300, 3), np.uint8), None, 112).shape
+    (112, 112, 3)
+    """
+
+    def __init__(
+        self, crop: Callable[[np.ndarray, Face, int], np.ndarray], regions: Mapping[str, Box] = REGIONS
+    ) -> None:
+        self.crop, self.regions = crop, regions
+        functools.update_wrapper(self, crop)  # takes over name and docstring
+
+    def __call__(self, photo: np.ndarray, face: Face, *size: int) -> np.ndarray:
+        """Return the crop of a face in a photo; without a size, the function's own default."""
+        return self.crop(photo, face, *size)
+
+    @property
+    def name(self) -> str | None:
+        """Name of the function; None if it has none, and so cannot be told from another."""
+        name = getattr(self, "__name__", "<lambda>")
+        return None if name == "<lambda>" else name
+
+
+def read_image(source: Photo) -> np.ndarray:
     """Read a photo as upright RGB.
 
-    Turns it as its EXIF data asks; grey, palette, CMYK and 16-bit pixels become 8-bit RGB, and
-    transparent parts white.
+    Rotated as its EXIF data says; grey, palette, CMYK and 16-bit pixels become 8-bit RGB, and
+    transparent parts become white.
 
     Parameters
     ----------
@@ -69,15 +111,15 @@ def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.nd
     Raises
     ------
     FileNotFoundError, IsADirectoryError
-        The path leads to nothing, or to a folder.
+        There is nothing at the path, or a folder.
     UnreadableImage
-        The file is no image, or is cut off.
+        The file is not an image, or is cut off.
     ValueError
         An array of another shape, or with pixels outside 0..255 (or all within 0..1).
 
     Examples
     --------
-    >>> read_image("photo.jpg").shape
+    >>> read_image(np.zeros((600, 512))).shape
     (600, 512, 3)
     """
     if isinstance(source, np.ndarray):
@@ -97,15 +139,15 @@ def read_image(source: "str | Path | bytes | np.ndarray | Image.Image") -> np.nd
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         name = "The uploaded file" if isinstance(source, bytes) else source
         raise UnreadableImage(
-            f"{name} cannot be read as an image ({error}): save it anew as PNG or JPEG."
+            f"{name} cannot be read as an image ({error}): save it again as PNG or JPEG."
         ) from error
 
 
 def _pil_to_rgb(image: Image.Image) -> np.ndarray:
-    """Turn, flatten and reduce a PIL image to (H, W, 3) uint8."""
+    """Rotate, flatten and reduce a PIL image to (H, W, 3) uint8."""
     image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":  # 16-bit or 32-bit grey, which convert("RGB") would cut off at 255
-        low, high = image.getextrema()
+        low, high = cast(tuple[float, float], image.getextrema())  # one band
         return _array_to_rgb(np.asarray(image, dtype=np.uint16 if 0 <= low and 255 < high < 65536 else float))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -114,13 +156,13 @@ def _pil_to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _array_to_rgb(array: np.ndarray) -> np.ndarray:
-    """Check an array of pixels and bring it to (H, W, 3) uint8."""
+    """Check an array of pixels and convert it to (H, W, 3) uint8."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
         raise ValueError(f"An image array must be (H, W), (H, W, 3) or (H, W, 4), found {array.shape}.")
     if array.dtype == np.uint16:
         if array.max() <= 255:
             raise ValueError(
-                "A 16-bit image holds 0..255 alone, nearly black as 0..65535: convert it to uint8."
+                "A 16-bit image holds 0..255 only, nearly black on a scale of 0..65535: convert it to uint8."
             )
         array = array / 257  # 65535 -> 255
     elif array.dtype != np.uint8:
@@ -134,16 +176,29 @@ def _array_to_rgb(array: np.ndarray) -> np.ndarray:
     return _pil_to_rgb(Image.fromarray(np.uint8(np.round(array))))
 
 
-@lru_cache(maxsize=1)
-def _detector() -> MTCNN:
+def mask_to_rgb(mask: np.ndarray) -> np.ndarray:
+    """Turn a mask (H, W) of bool into a picture (H, W, 3) of uint8: white where it is set, else black.
+
+    Examples
+    --------
+    >>> mask_to_rgb(np.array([[True, False]])).tolist()
+    [[[255, 255, 255], [0, 0, 0]]]
+    """
+    return np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2)
+
+
+@functools.cache
+def _detector() -> "MTCNN":
     """MTCNN with the weights in facenet-pytorch's wheel; on the CPU, so that every device crops alike."""
+    from facenet_pytorch import MTCNN  # slow to import
+
     return MTCNN(keep_all=True, thresholds=[0.6, 0.7, 0.9], device="cpu").eval()
 
 
 def find_faces(photo: np.ndarray) -> list[Face]:
     """Detect faces with MTCNN, the largest first.
 
-    Photos with a side above 1024 pixels are searched at that size, which bounds memory: a face
+    Photos with a side above 1024 pixels are searched at that size, which limits memory: a face
     narrower than a fiftieth of such a photo is not found.
 
     Parameters
@@ -172,6 +227,44 @@ def find_faces(photo: np.ndarray) -> list[Face]:
     return sorted(faces, key=lambda face: -_visible_area(face.box, photo))
 
 
+def require_faces(photo: np.ndarray) -> list[Face]:
+    """Detect faces, the largest first, as `find_faces` does, and refuse a photo without any.
+
+    Raises
+    ------
+    NoFaceFound
+        The detector finds none.
+
+    Examples
+    --------
+    >>> len(require_faces(sample_faces()["astronaut"]))
+    1
+    """
+    faces = find_faces(photo)
+    if not faces:
+        raise NoFaceFound(
+            f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels: use a photo with "
+            "a visible face, or aligned=True for a crop that is aligned already."
+        )
+    return faces
+
+
+def largest_face(photo: np.ndarray) -> Face:
+    """Return the largest face in a photo, (H, W, 3) uint8.
+
+    Raises
+    ------
+    NoFaceFound
+        The detector finds none.
+
+    Examples
+    --------
+    >>> largest_face(sample_faces()["astronaut"]).landmarks.shape
+    (5, 2)
+    """
+    return require_faces(photo)[0]
+
+
 def _visible_area(box: np.ndarray, photo: np.ndarray) -> float:
     """Area of a box inside the photo: a face cut off at the border does not count as large."""
     height, width = photo.shape[:2]
@@ -179,8 +272,9 @@ def _visible_area(box: np.ndarray, photo: np.ndarray) -> float:
     return (right - left) * (bottom - top)
 
 
+@Alignment
 def align_arcface(photo: np.ndarray, face: Face, size: int = 112) -> np.ndarray:
-    """Turn, scale and shift a photo so that the landmarks fall on ArcFace's template.
+    """Rotate, scale and shift a photo so that its landmarks meet the canonical ones of ArcFace.
 
     Parameters
     ----------
@@ -194,28 +288,30 @@ def align_arcface(photo: np.ndarray, face: Face, size: int = 112) -> np.ndarray:
 
     Examples
     --------
-    >>> align_arcface(photo, find_faces(photo)[0]).shape
+    >>> photo = sample_faces()["astronaut"]
+    >>> align_arcface(photo, largest_face(photo)).shape
     (112, 112, 3)
     """
-    # Pillow measures from the corner of a pixel, detector and template from its middle.
+    # Pillow measures from the corner of a pixel, the detector and the canonical landmarks from its middle.
     landmarks = face.landmarks + 0.5
-    template = ARCFACE_TEMPLATE * size / 112 + 0.5
+    canonical = CANONICAL_LANDMARKS * size / 112 + 0.5
     image = Image.fromarray(photo)
-    shrink = int(np.ptp(landmarks, axis=0).max() / np.ptp(template, axis=0).max())
+    shrink = int(np.ptp(landmarks, axis=0).max() / np.ptp(canonical, axis=0).max())
     if shrink > 1:  # a bilinear warp would skip pixels of a large photo
         image, landmarks = image.reduce(shrink), landmarks / shrink
-    # A similarity is z ↦ p z + q of complex numbers: p turns and scales, q shifts; fitted by least squares.
-    source, target = landmarks @ [1, 1j], template @ [1, 1j]  # (5,) each
+    # A similarity is z ↦ p z + q of complex numbers: p rotates and scales, q shifts; fitted by least squares.
+    source, target = landmarks @ [1, 1j], canonical @ [1, 1j]  # (5,) each
     (p, q), *_ = np.linalg.lstsq(np.stack([source, np.ones(5)], axis=1), target, rcond=None)
-    turn, shift = 1 / p, -q / p  # and back, since Pillow asks where in the photo each pixel of the crop lies
+    turn, shift = 1 / p, -q / p  # and back: Pillow asks where in the photo each pixel of the crop comes from
     to_photo = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
     return np.array(
         image.transform((size, size), Image.Transform.AFFINE, to_photo, Image.Resampling.BILINEAR)
     )
 
 
+@functools.partial(Alignment, regions=REGIONS_IN_BOX)
 def crop_box(photo: np.ndarray, face: Face, size: int = 160) -> np.ndarray:
-    """Cut out the detector's box with a margin, as FaceNet was trained on: no rotation.
+    """Cut out the detector's box with a margin, without rotation: how FaceNet was trained to see faces.
 
     Parameters
     ----------
@@ -229,101 +325,22 @@ def crop_box(photo: np.ndarray, face: Face, size: int = 160) -> np.ndarray:
 
     Examples
     --------
-    >>> crop_box(photo, find_faces(photo)[0]).shape
+    >>> photo = sample_faces()["astronaut"]
+    >>> crop_box(photo, largest_face(photo), 160).shape
     (160, 160, 3)
     """
+    from facenet_pytorch.models.utils.detect_face import extract_face  # slow to import
+
     crop = extract_face(Image.fromarray(photo), face.box, image_size=size, margin=size // 5)
     return crop.byte().permute(1, 2, 0).numpy()
-
-
-def face_regions(model: "FaceModel") -> torch.Tensor:
-    """Mark where forehead, eyes, nose, cheeks, mouth and chin lie in the aligned images of a model.
-
-    In a crop of `crop_box` landmarks do not lie in fixed places: the regions lie where they are on the
-    average of 100 LFW photos, within 5 to 10 % of the width. Any other alignment counts as ArcFace's.
-
-    Parameters
-    ----------
-    model : its size and alignment count
-
-    Returns
-    -------
-    (8, size, size) of bool, in the order of REGIONS.
-
-    Examples
-    --------
-    >>> face_regions(plqlite.sface()).shape
-    torch.Size([8, 112, 112])
-    """
-    boxes = np.array(list(REGIONS.values()), dtype=float)  # (8, 4)
-    if model.align is crop_box:
-        boxes = boxes * (1.147, 0.803, 1.147, 0.803) + (-7.5, 5.5, -7.5, 5.5)
-    masks = torch.zeros(len(boxes), model.size, model.size, dtype=torch.bool)
-    for mask, box in zip(masks, (boxes * model.size / 112).round().astype(int).clip(0), strict=True):
-        left, top, right, bottom = box
-        mask[top:bottom, left:right] = True
-    return masks
-
-
-def load_face(
-    source: "str | Path | bytes | np.ndarray | Image.Image", model: "FaceModel", aligned: bool = False
-) -> torch.Tensor:
-    """Read a photo, find its largest face and align it for a model.
-
-    Parameters
-    ----------
-    source : see `read_image`
-    model : chooses size and alignment
-    aligned : the image is a crop of the model's size already
-
-    Returns
-    -------
-    (1, 3, size, size) float RGB 0..255 on the model's device.
-
-    Raises
-    ------
-    NoFaceFound
-        The detector finds no face.
-    ValueError
-        `aligned`, but of another size.
-    FileNotFoundError, IsADirectoryError, UnreadableImage
-        See `read_image`.
-
-    Examples
-    --------
-    >>> images = load_face("photo.jpg", plqlite.sface())
-    >>> images.shape
-    torch.Size([1, 3, 112, 112])
-    """
-    photo = read_image(source)
-    if aligned:
-        crop = photo
-        if crop.shape[:2] != (model.size, model.size):
-            raise ValueError(
-                f"An aligned image for {model.name} has {model.size}×{model.size} pixels, found "
-                f"{crop.shape[1]}×{crop.shape[0]}: leave out aligned=True to detect and align."
-            )
-    else:
-        found = find_faces(photo)
-        if not found:
-            raise NoFaceFound(
-                f"No face found in an image of {photo.shape[1]}×{photo.shape[0]} pixels: use a photo with "
-                "a visible face, or aligned=True for a crop that is aligned already."
-            )
-        if len(found) > 1:
-            warnings.warn(
-                f"Found {len(found)} faces, using the largest: crop the photo to choose another.",
-                stacklevel=2,
-            )
-        crop = model.align(photo, found[0], model.size)
-    return torch.from_numpy(crop).permute(2, 0, 1)[None].to(next(model.parameters()))
 
 
 def sample_faces() -> dict[str, np.ndarray]:
     """Photos of nine people that come with the dependencies; nothing is downloaded.
 
-    The astronaut (NASA) and Grace Hopper (US Navy) are in the public domain. The others ship with
-    insightface: let them enter numbers, and show only the first two in what you publish.
+    The astronaut (NASA) and Grace Hopper (US Navy) are in the public domain. The other seven come with
+    insightface, and are left out if it is not installed: use them for numbers, and show only the first
+    two in what you publish.
 
     Returns
     -------
@@ -334,11 +351,17 @@ def sample_faces() -> dict[str, np.ndarray]:
     >>> list(sample_faces())[:2]
     ['astronaut', 'grace_hopper']
     """
-    insightface = Path(find_spec("insightface").submodule_search_locations[0], "data", "images")
-    hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    import skimage.data  # slow to import, as is matplotlib
+    from matplotlib.cbook import get_sample_data
+
+    hopper = get_sample_data("grace_hopper.jpg", asfileobj=False)
     photos = {"astronaut": skimage.data.astronaut(), "grace_hopper": read_image(hopper)}
-    photos["actor"] = read_image(insightface / "Tom_Hanks_54745.png")
-    group = read_image(insightface / "t1.jpg")
+    insightface = find_spec("insightface")
+    if insightface is None or insightface.origin is None:
+        return photos
+    images = Path(insightface.origin).parent / "data" / "images"
+    photos["actor"] = read_image(images / "Tom_Hanks_54745.png")
+    group = read_image(images / "t1.jpg")
     for number, left in enumerate((0, 215, 410, 680, 850, 1075), start=1):  # a strip for each of six people
         photos[f"group_{number}"] = group[:480, left : left + 205]
     return photos

@@ -1,8 +1,8 @@
 """Step 1: the quality of an image, without labels or training (SER-FIQ).
 
-An image is useful for recognition if its embedding hardly moves when the network's
-head is disturbed by dropout. Imports torch alone: copy any function as it stands,
-with those that it calls.
+An image is useful for recognition if its embedding hardly moves under dropout in the
+network's head. Imports torch alone: copy any function as it stands, together with those
+that it calls.
 """
 
 import torch
@@ -19,20 +19,20 @@ def stochastic_embeddings(
 ) -> torch.Tensor:
     """Repeat the head under dropout.
 
-    One mask per pass, shared by all images, so that much of the luck of the draw cancels when two
-    images are compared. Masks come from the CPU, so every device sees the same ones.
+    One mask per pass is shared by all images, so that much of the luck of the draw cancels when two
+    images are compared. Masks are drawn on the CPU, so every device gets the same ones.
 
     Parameters
     ----------
     head : maps (..., D) features to (..., d) embeddings
     features : (B, D)
     passes : number of masks m, at least 2
-    dropout : share of features set to zero, in (0, 1)
+    dropout : share of the features set to zero, in (0, 1)
     seed : chooses the masks
 
     Returns
     -------
-    (B, m, d) L2-normalised embeddings: all that is kept of a pass.
+    (B, m, d) L2-normalised embeddings.
 
     Raises
     ------
@@ -119,8 +119,11 @@ def ser_fiq(
 
     Examples
     --------
+    >>> import plqlite
     >>> model = plqlite.sface()
-    >>> plqlite.ser_fiq(model, plqlite.load_face("photo.jpg", model))
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> print(f"{ser_fiq(model, images).item():.2f}")
+    0.90
     """
     with torch.no_grad():
         features = model.features(images)  # (B, D)
@@ -198,8 +201,11 @@ def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: f
 
     Examples
     --------
+    >>> import plqlite
     >>> model = plqlite.sface()
-    >>> plqlite.ser_fiq_closed_form(model, plqlite.load_face("photo.jpg", model))
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> print(f"{ser_fiq_closed_form(model, images).item():.2f}")
+    0.90
     """
     with torch.no_grad():
         return closed_form_quality(model.head, model.features(images), dropout)
@@ -246,7 +252,9 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
 
     Examples
     --------
-    >>> fit_scaling(torch.tensor([0.88, 0.89, 0.90]))  # about (310, 0.89)
+    >>> alpha, r = fit_scaling(torch.tensor([0.88, 0.89, 0.90]))
+    >>> print(f"{alpha:.0f}, {r:.2f}")
+    294, 0.89
     """
     if qualities.numel() < 2 or not qualities.std() > 0:
         raise ValueError(f"{qualities.numel()} qualities without spread: fit on several different faces.")

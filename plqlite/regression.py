@@ -71,7 +71,7 @@ def quality_node(embedding: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 class QualityRegression(torch.nn.Module):
     """The quality regression network M_Q: a recognition network with a quality node on top.
 
-    Its weights belong to the images they were made for. Hand it to any attribution method that
+    Its weights belong to the images they were made for. Pass it to any attribution method that
     takes a module with one output.
 
     Parameters
@@ -81,8 +81,10 @@ class QualityRegression(torch.nn.Module):
 
     Examples
     --------
-    >>> m_q = QualityRegression(model, node_weights(model(images), scaled_quality))
-    >>> m_q(images)  # (B,), equals scaled_quality
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 4))
+    >>> images, quality = torch.rand(2, 3, 2, 2), torch.tensor([0.2, 0.7])
+    >>> QualityRegression(network, node_weights(network(images), quality))(images).detach().allclose(quality)
+    True
     """
 
     def __init__(self, model: torch.nn.Module, weights: torch.Tensor) -> None:

@@ -9,13 +9,13 @@ import torch
 def pixel_gradient(output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Gradient of the quality node with respect to the pixels, S = ∂M_Q/∂I (Eq. 4).
 
-    Images of a batch do not touch each other in evaluation mode, so one backward pass of the
+    In evaluation mode the images of a batch do not influence each other, so one backward pass through the
     sum gives the gradient of each.
 
     Parameters
     ----------
     output : M_Q(I), (B,)
-    images : (B, 3, H, W), what `output` was computed from, with `requires_grad`
+    images : (B, 3, H, W), from which `output` was computed, with `requires_grad`
 
     Returns
     -------
@@ -115,62 +115,6 @@ def clip_by_norm(gradient: torch.Tensor, limit: float) -> torch.Tensor:
     return gradient * shrink.view(-1, 1, 1, 1)
 
 
-def relative_level(saliency: torch.Tensor) -> torch.Tensor:
-    """Return where a map is high and low, whatever its level: log Ŝ on a coarse grid.
-
-    Measured against the mean of the better half of the grid: what a disturbance lowers hardly moves it.
-
-    Parameters
-    ----------
-    saliency : (B, H, W), Ŝ
-
-    Returns
-    -------
-    (B, 28, 28), the same for every size of image.
-
-    Examples
-    --------
-    >>> relative_level(explanation.saliency).shape
-    torch.Size([1, 28, 28])
-    """
-    coarse = torch.nn.functional.adaptive_avg_pool2d(saliency[:, None], 28)  # (B, 1, 28, 28)
-    for _ in range(2):  # single pixels are noisy
-        coarse = torch.nn.functional.avg_pool2d(coarse, 3, stride=1, padding=1, count_include_pad=False)
-    level = coarse[:, 0].clamp_min(1e-30).log()  # (B, 28, 28)
-    return level - mean_of_better_half(level)[:, None, None]
-
-
-def region_levels(saliency: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-    """Return how high a map is in some regions, whatever its level: the mean of log Ŝ in each.
-
-    Measured against the mean of the better half of the map, as `relative_level`.
-
-    Parameters
-    ----------
-    saliency : (B, H, W), Ŝ
-    regions : (R, H, W) of bool, at least one pixel each
-
-    Returns
-    -------
-    (B, R)
-
-    Examples
-    --------
-    >>> region_levels(explanation.saliency, face_regions(model)).shape
-    torch.Size([1, 8])
-    """
-    level = saliency.clamp_min(1e-30).log()  # (B, H, W)
-    inside = regions.flatten(1).to(level)  # (R, H·W), on the map's device
-    mean = level.flatten(1) @ inside.T / inside.sum(1)  # (B, R)
-    return mean - mean_of_better_half(level)[:, None]
-
-
-def mean_of_better_half(level: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the higher half of each map, (B, H, W) -> (B,): of what is not disturbed."""
-    ranked = level.flatten(1).sort(dim=1).values  # (B, H·W)
-    return ranked[:, ranked.shape[1] // 2 :].mean(dim=1)
-
-
 def centre_and_background(saliency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Typical saliency of the middle of an aligned face and of what surrounds the face.
 
@@ -188,7 +132,9 @@ def centre_and_background(saliency: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
     Examples
     --------
-    >>> centre, background = centre_and_background(explanation.saliency)
+    >>> centre, background = centre_and_background(torch.rand(2, 112, 112))
+    >>> centre.shape
+    torch.Size([2])
     """
     height, width = saliency.shape[-2:]
     frame = torch.zeros(height, width, dtype=torch.bool, device=saliency.device)

@@ -1,15 +1,125 @@
-"""Where dropout acts: a torch network split into what comes before its last layer, and the head."""
+"""Any torch module as a model: split where dropout acts, into a backbone and a head."""
 
+import contextlib
 import copy
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.nn.functional import normalize
 
+from plqlite.faces import align_arcface
+from plqlite.networks.model import FaceModel, Input, UnusableModel, pick_device
+
 LARGEST_EMBEDDING = 4096  # numbers; beyond, it is a classifier's output
 
 
-class UnusableModel(ValueError):
-    """No face-recognition network, or none that can be split into features and head; with the reason."""
+def from_module(
+    module: torch.nn.Module,
+    last_layer: str,
+    size: int,
+    mean: float | Sequence[float] = 127.5,
+    std: float | Sequence[float] = 127.5,
+    channels: str = "RGB",
+    align: Callable = align_arcface,
+    name: str | None = None,
+    *,
+    device: str = "auto",
+) -> FaceModel:
+    """Build a model from any torch module that returns embeddings (B, d).
+
+    The input of the last linear layer are the features that dropout acts on; the head is that layer
+    and the layers called after it. The module is copied, not changed.
+
+    Parameters
+    ----------
+    module : takes images (B, 3, size, size)
+    last_layer : name of its last linear layer, as in `module.named_modules()`
+    size : height and width of an image in pixels
+    mean, std, channels, align : how images enter the module, see `Input`
+    name : of the model; default: the module's class
+    device : "auto" takes cuda, then mps, then cpu
+
+    Raises
+    ------
+    ValueError
+        There is no layer of that name, or the input cannot be right.
+    UnusableModel
+        See `head_after`.
+
+    Examples
+    --------
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 8))
+    >>> from_module(network, last_layer="1", size=16).card["head"]
+    'affine, 768 → 8'
+    """
+    if last_layer not in dict(module.named_modules()):
+        linear = [each for each, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)]
+        raise ValueError(
+            f"There is no layer {last_layer!r}; the linear ones are {', '.join(linear) or 'none'}."
+        )
+    input = Input(size, mean, std, channels, align)
+    name = name or type(module).__name__
+    with name_in_errors(name):
+        module = copy.deepcopy(module).cpu().eval()
+        layer, weight = module.get_submodule(last_layer), next(module.parameters())
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise UnusableModel(
+                "half precision is too coarse for the distances of Eq. 1: give it as .float()."
+            )
+        head = head_after(module, layer, input.normalise(probe_images(size).to(weight)))
+        card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
+        card["head"] = describe_head(head)
+        model = FaceModel(name, Before(module, layer), head, input, card)
+        check_gradient(model)
+    return model.to(pick_device(device))
+
+
+@contextlib.contextmanager
+def name_in_errors(name: str) -> Iterator[None]:
+    """Name the model in whatever goes wrong: a stranger's network can be wrong in any way.
+
+    Examples
+    --------
+    >>> with name_in_errors("net.onnx"):
+    ...     raise UnusableModel("it holds no network.")
+    Traceback (most recent call last):
+    plqlite.networks.model.UnusableModel: net.onnx: it holds no network.
+    """
+    try:
+        yield
+    except UnusableModel as error:
+        raise UnusableModel(f"{name}: {error}") from error
+    except Exception as error:
+        raise UnusableModel(f"{name} cannot be used ({type(error).__name__}: {error}).") from error
+
+
+def probe_images(size: int) -> torch.Tensor:
+    """Make three images that differ much, RGB 0..255: noise, a slope and a flat one.
+
+    Examples
+    --------
+    >>> probe_images(112).shape
+    torch.Size([3, 3, 112, 112])
+    """
+    noise = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)) * 255
+    slope = torch.linspace(0, 255, size).expand(3, size, size)
+    return torch.stack([noise, slope, torch.full_like(noise, 200.0)])
+
+
+def check_gradient(model: FaceModel) -> None:
+    """Refuse a model whose embedding has no input gradient: its maps would be empty.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> check_gradient(plqlite.sface(device="cpu"))
+    """
+    images = probe_images(model.size)[:1].to(next(model.parameters())).requires_grad_()
+    with torch.enable_grad():
+        embedding = model(images)
+        gradient = torch.autograd.grad(embedding.sum(), images)[0] if embedding.requires_grad else None
+    if gradient is None or not gradient.abs().max() > 0:
+        raise UnusableModel("no gradient comes back to the pixels (rounding, no_grad or detach inside?).")
 
 
 class Before(torch.nn.Module):
@@ -20,7 +130,7 @@ class Before(torch.nn.Module):
         self.module, self.layer = module, layer
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run the module and catch what its layer is given: (B, 3, H, W) -> (B, …)."""
+        """Run the module and catch the input of its layer: (B, 3, H, W) -> (B, …)."""
         inputs = []
         hook = self.layer.register_forward_pre_hook(
             lambda _, arguments, named: inputs.append([*arguments, *named.values()][0]), with_kwargs=True
@@ -35,7 +145,7 @@ class Before(torch.nn.Module):
 
 
 class Head(torch.nn.Module):
-    """A head that is not affine: layers that get their features in the shape that they expect."""
+    """A head that is not affine: layers, given features in the shape that they expect."""
 
     def __init__(self, layers: torch.nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -53,8 +163,8 @@ def head_after(
 ) -> "torch.nn.Linear | Head":
     """Build the head of a module: its last linear layer, and the layers that it calls after that one.
 
-    A final L2 normalisation is left out: FaceModel normalises itself. That the head returns what the
-    module returns, up to its length, is measured.
+    A final L2 normalisation is left out, as FaceModel normalises itself. That the head returns what the
+    module returns, up to its length, is checked on the images.
 
     Parameters
     ----------
@@ -70,15 +180,16 @@ def head_after(
 
     Examples
     --------
-    >>> head_after(network, network.fc, torch.rand(2, 3, 112, 112))
-    Linear(in_features=25088, out_features=512, bias=True)
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 8), torch.nn.BatchNorm1d(8))
+    >>> head_after(network.eval(), network[1], torch.rand(2, 3, 4, 4))
+    Linear(in_features=48, out_features=8, bias=True)
     """
     try:
         called, output = _calls(module, layer, pixels.clone())  # it may scale them in place
         features = Before(module, layer)(pixels.clone())
     except UnusableModel:
         raise
-    except Exception as error:  # whatever a stranger's module raises, the reason is passed on
+    except Exception as error:  # a stranger's module may raise anything: pass the reason on
         raise UnusableModel(f"it fails on images of shape {tuple(pixels.shape)}: {error}") from error
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -115,12 +226,12 @@ def fold_head(layers: torch.nn.Module, features: torch.Tensor) -> torch.nn.Linea
     """Fold an affine head, such as a linear layer and BatchNorm, into one linear layer.
 
     The bias is the head's value at 0, the weight its Jacobian there. Whether the head is affine is
-    not believed but measured, on random features; where it is not, the layers stay as they are.
+    checked on random features; where it is not, the layers stay as they are.
 
     Parameters
     ----------
     layers : in evaluation mode
-    features : an example of what they take, (B, …)
+    features : an example of their input, (B, …)
 
     Examples
     --------

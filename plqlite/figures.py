@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ipywidgets as widgets
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,10 +15,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plqlite.explain import Explanation, explain, gamma_of, write_aside
-from plqlite.faces import load_face
-from plqlite.models import FaceModel
+from plqlite.explanation import Explanation, explain, gamma_of
+from plqlite.faces import Photo
+from plqlite.files import write_aside
+from plqlite.networks.model import FaceModel, load_face
 from plqlite.saliency import pixel_level_quality
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
 
 RED_YELLOW_GREEN = "RdYlGn"  # the paper's colours: red is low, green is high
 COLOUR_BLIND_SAFE = "cividis"  # dark blue is low, yellow is high
@@ -31,7 +35,7 @@ def show(
 
     Parameters
     ----------
-    images : (B, 3, H, W) RGB 0..255, what was explained
+    images : (B, 3, H, W) RGB 0..255, as they were explained
     explanation : from `explain`
     names : a title for each row
     colours : a matplotlib colour map; COLOUR_BLIND_SAFE for those who cannot tell red from green
@@ -42,8 +46,10 @@ def show(
 
     Examples
     --------
-    >>> images = plqlite.load_face("photo.jpg", model)
-    >>> plqlite.show(images, plqlite.explain(model, images))
+    >>> import plqlite
+    >>> model = plqlite.sface()
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> figure = show(images, explain(model, images), ["astronaut"])
     """
     rows = [(image, plq) for image, plq in zip(images, explanation.plq, strict=True)]
     labels = labels_of(explanation)
@@ -77,18 +83,18 @@ def grid(
 
     Examples
     --------
-    >>> grid([(images[0], explanation.plq[0])], ["astronaut"])
+    >>> figure = grid([(torch.rand(3, 112, 112) * 255, torch.rand(112, 112))], ["noise"])
     """
     figure, axes = plt.subplots(
         len(rows), 3, figsize=(6.6, 2.3 * len(rows)), layout="constrained", squeeze=False
     )
-    plt.close(figure)  # the caller has it: pyplot must neither draw it a second time nor keep it
+    plt.close(figure)  # the caller has it: pyplot must neither draw it again nor keep it
     for row, (image, plq), label in zip(axes, rows, labels, strict=True):
         face = image.detach().permute(1, 2, 0).cpu().numpy() / 255  # (H, W, 3)
-        plq = plq.detach().cpu().numpy()
+        values = plq.detach().cpu().numpy()  # (H, W)
         row[0].imshow(face)
-        drawn = draw_map(row[1], plq, colours)
-        row[2].imshow(overlay(face, plq, colours))
+        drawn = draw_map(row[1], values, colours)
+        row[2].imshow(overlay(face, values, colours))
         row[1].set_title(label, fontsize=9)
         for axis in row:
             axis.set_axis_off()
@@ -104,7 +110,7 @@ def draw_map(axis: Axes, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> ma
 
 def overlay(face: np.ndarray, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> np.ndarray:
     """Colour a face (H, W, 3), 0..1, by its map P (H, W)."""
-    grey = face.mean(-1, keepdims=True)  # in grey, every colour that is seen belongs to the map
+    grey = face.mean(-1, keepdims=True)  # on grey, every colour that is seen is the map's
     return (0.25 + 0.75 * grey) * matplotlib.colormaps[colours](plq)[..., :3]
 
 
@@ -119,9 +125,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def explore(
-    model: FaceModel | Sequence[FaceModel], photo: "str | Path | np.ndarray", colours: str = RED_YELLOW_GREEN
-) -> widgets.VBox:
+def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str = RED_YELLOW_GREEN) -> "VBox":
     """Build a panel that redraws the map when model, γ, passes, seed or reading change.
 
     An upload button takes the reader's own photo, which stays on the machine that runs Python.
@@ -136,10 +140,20 @@ def explore(
     -------
     The panel; a notebook shows it when it is the last line of a cell.
 
+    Raises
+    ------
+    ImportError
+        ipywidgets is not installed.
+
     Examples
     --------
-    >>> plqlite.explore([plqlite.sface(), plqlite.facenet()], "photo.jpg")
+    >>> import plqlite
+    >>> panel = explore(plqlite.sface(), plqlite.sample_faces()["astronaut"])
     """
+    try:
+        import ipywidgets as widgets  # only a notebook needs it
+    except ImportError as error:
+        raise ImportError("The panel needs another package: run  pip install ipywidgets") from error
     models = {each.name: each for each in ([model] if isinstance(model, FaceModel) else model)}
     first = next(iter(models.values()))
     controls = {

@@ -1,0 +1,1 @@
+"""The experiments, one story per notebook, and what they share."""

@@ -1,0 +1,1 @@
+"""Face recognition networks behind one interface: features(images), then head(features)."""
