@@ -1,11 +1,11 @@
-"""Make the ICAO set (Fig. 8): a portrait, and the same breaking the rules for passport photos in 33 ways.
+"""Make the ICAO set (Fig. 8): a portrait, and the same made non-compliant with ICAO 9303 in 33 ways.
 
-    python data_scripts/make_icao.py [PHOTO] [--out data/icao] [--strength 1] [--seed 0]
+    python data_scripts/make_icao.py [PHOTO] --out data/icao [--strength 1] [--seed 0]
 
-PHOTO shows one face, frontal, well lit, nothing in front of it; without any, the astronaut is taken.
-Writes data/icao/reference.png and KIND-VARIANT.png, mask/KIND-VARIANT.png (what was touched, white) where
-that is not everything, index.csv, and contact_sheet.png to look at. A photo with a side above 2048 pixels is
-made that small first.
+PHOTO shows one face, frontal, well lit, with nothing in front of it; without PHOTO, it is the astronaut's.
+Writes data/icao/reference.png and KIND-VARIANT.png, mask/KIND-VARIANT.png (what was changed, white) unless
+that is everything, index.csv, and contact_sheet.png to look at. A photo with a side above 2048 pixels is
+reduced to that first.
 """
 
 import argparse
@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import plqlite
-from plqlite.dataset import write_png
-from plqlite.faces import read_image
-from plqlite.icao import REFERENCE, break_all
-from plqlite.show import save_figure
-from plqlite.tables import write_table
-from plqlite.violations import slots
+from plqlite.experiments.dataset import write_png
+from plqlite.experiments.icao import REFERENCE, simulate_all
+from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
+from plqlite.experiments.scripts import ScriptParser
+from plqlite.experiments.tables import write_table
+from plqlite.faces import Face, mask_to_rgb, read_image
+from plqlite.figures import save_figure
 
 
 def contact_sheet(photos: Mapping[str, np.ndarray], box: np.ndarray, columns: int = 7) -> Figure:
@@ -44,49 +45,57 @@ def contact_sheet(photos: Mapping[str, np.ndarray], box: np.ndarray, columns: in
     return figure
 
 
+def strength(text: str) -> float:
+    """Read a strength."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"choose 0 to 1, found {value}")
+    return value
+
+
+def simulate(arguments: argparse.Namespace) -> tuple[Face, dict[str, Simulated]]:
+    """Read the photo, reduce it if it is large, and make it non-compliant in each way."""
+    photo = read_image(arguments.photo) if arguments.photo else plqlite.sample_faces()["astronaut"]
+    image = Image.fromarray(photo)
+    image.thumbnail((2048, 2048))
+    return simulate_all(np.array(image), arguments.strength, arguments.seed)
+
+
+def write_set(simulated: Mapping[str, Simulated], arguments: argparse.Namespace) -> None:
+    """Write photos, masks and index."""
+    out, rows = arguments.out, []
+    for name, (photo, mask, _) in simulated.items():
+        kind, variant, *_ = NON_COMPLIANCES.get(name, (REFERENCE, ""))
+        touched = 1.0 if mask is None else mask.mean()
+        rows.append((f"{name}.png", kind, variant, arguments.strength, arguments.seed, round(touched, 4)))
+        write_png(out / f"{name}.png", photo)
+        if mask is not None:
+            write_png(out / "mask" / f"{name}.png", mask_to_rgb(mask))
+    index = pd.DataFrame(rows, columns=["image", "kind", "variant", "strength", "seed", "touched"])
+    index.loc[index["kind"] == REFERENCE, "touched"] = 0.0
+    write_table(out / "index.csv", index)
+
+
 def main() -> None:
-    """Break each rule, and write what came out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the photo non-compliant in each way, and write the results."""
+    parser = ScriptParser(__doc__)
     parser.add_argument("photo", nargs="?", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("data/icao"))
-    parser.add_argument("--strength", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_out()
+    parser.add_argument("--strength", type=strength, default=1.0)
+    parser.add_seed()
     arguments = parser.parse_args()
-    strength, seed, out = arguments.strength, arguments.seed, arguments.out
-    if not 0 <= strength <= 1:
-        parser.error(f"--strength {strength}: choose 0 to 1")
-    if seed < 0:
-        parser.error(f"--seed {seed}: a seed is 0 or more")
-    if not (out / "index.csv").exists() and any((out / f"{name}.png").exists() for name in slots()):
+    out = arguments.out
+    if not (out / "index.csv").exists() and any((out / f"{name}.png").exists() for name in NON_COMPLIANCES):
         parser.error(f"--out {out} holds photos of these names from elsewhere: choose another folder")
     try:
-        photo = read_image(arguments.photo) if arguments.photo else plqlite.sample_faces()["astronaut"]
-        image = Image.fromarray(photo)
-        image.thumbnail((2048, 2048))
-        face, made = break_all(np.array(image), strength, seed)
+        face, simulated = simulate(arguments)
         (out / "mask").mkdir(parents=True, exist_ok=True)
         (out / "index.csv").unlink(missing_ok=True)  # written last: it stands for a complete set
-    except plqlite.NoFaceFound as error:
-        parser.error(f"{error} Use a portrait.")
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    rows = []
-    for name, violation in made.items():
-        kind, variant = slots().get(name, (REFERENCE, ""))
-        touched = 1.0 if violation.mask is None else violation.mask.mean()
-        rows.append((f"{name}.png", kind, variant, strength, seed, round(touched, 4)))
-        write_png(out / f"{name}.png", violation.photo)
-        if violation.mask is not None:
-            white = np.repeat(np.uint8(violation.mask)[..., None] * 255, 3, axis=2)
-            write_png(out / "mask" / f"{name}.png", white)
-    index = pd.DataFrame(rows, columns=["image", "kind", "variant", "strength", "seed", "touched"])
-    index.loc[0, "touched"] = 0.0
-    write_table(out / "index.csv", index)
-    photos = {name: violation.photo for name, violation in made.items()}
+    write_set(simulated, arguments)
+    photos = {name: each.photo for name, each in simulated.items()}
     save_figure(contact_sheet(photos, face.box), out / "contact_sheet.png")
-    print(f"{len(made) - 1} images and {REFERENCE}.png in {out}: look at {out / 'contact_sheet.png'}")
+    print(f"{len(photos) - 1} images and {REFERENCE}.png in {out}: look at {out / 'contact_sheet.png'}")
 
 
 if __name__ == "__main__":

@@ -2,78 +2,71 @@
 
     python data_scripts/make_random_masks.py FOLDER --out data/lfw_masks [--model NAME] [--seed 0]
 
-FOLDER is what a prepare script has written, or a folder that holds PERSON/PHOTO, whose faces are first
-aligned, into data/lfw_masks/aligned. NAME is a model that the faces were prepared for (default: sface).
+FOLDER is what a prepare script has written, or a folder that holds PERSON/PHOTO, whose faces are aligned
+first, into data/lfw_masks/aligned. NAME is a model that the faces were prepared for (default: sface).
 
-Of each face five images, with a black square of 10, 20, 30, 40 and 50 pixels (at 112, scaled for other
-sizes), its place drawn in the inner 90 %. The place depends on seed, size and the image's name alone, and
-is that of plqlite/experiment.py with the same seed. Writes data/lfw_masks/masked/s10/PERSON/PHOTO.png …
-and data/lfw_masks/index.csv: image, identity, model, size, seed, top, left, side, SHA-256 of the crop. Run
-it again after an interruption: it goes on where it stopped.
+Makes five images of each face, with a black square of 10, 20, 30, 40 and 50 pixels (at 112 pixels; scaled for
+other sizes) somewhere in its inner 90 %. The place depends only on the seed, the size and the image's name,
+and is that of plqlite/experiments/masks.py with the same seed. Writes
+data/lfw_masks/masked/s10/PERSON/PHOTO.png … and data/lfw_masks/index.csv: image, identity, model, size, seed,
+top, left, side, SHA-256 of the crop. After an interruption run it again: it resumes where it stopped.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 import plqlite
-from plqlite.dataset import Made, aligned_faces, build, identity_of, photos_of, prepare
-from plqlite.disturb import SIZES, place_generator, random_mask, scaled_size
-from plqlite.models import load_model
-from plqlite.tables import open_table
+from plqlite.experiments.dataset import Made, build, identity_of, photos_of
+from plqlite.experiments.inpainters import to_array
+from plqlite.experiments.masks import SIZES, place_generator, random_mask, scaled_size
+from plqlite.experiments.scripts import ScriptParser, faces_in, is_prepared
 
-WHOLE = ("size", "seed", "top", "left", "side")
-COLUMNS = {"image": str, "identity": str, "model": str} | dict.fromkeys(WHOLE, int) | {"sha256": str}
+COLUMNS: dict[str, type] = {
+    **{"image": str, "identity": str, "model": str},
+    **dict.fromkeys(("size", "seed", "top", "left", "side"), int),
+    **{"sha256": str},
+}
 
 
 def make_masks(model: plqlite.FaceModel, faces: dict[str, Path], folder: Path, seed: int) -> pd.DataFrame:
     """Write the set, and return its index."""
 
-    def make(image: str, crop: Path) -> Made:
+    def load(crop: Path) -> torch.Tensor:
+        return plqlite.load_face(crop, model, aligned=True)[0]  # (3, H, W)
+
+    def make(image: str, face: torch.Tensor) -> Made:
         variant, name = image.split("/", 1)
         size = int(variant[1:])  # s10 -> 10
         side = scaled_size(size, model.size)
-        face = plqlite.load_face(crop, model, aligned=True)[0]  # (3, H, W)
         masked, mask = random_mask(face, side, place_generator(seed, size, name))
         top, left = mask.nonzero()[0].tolist()
-        row = {"image": image, "identity": identity_of(name), "model": model.name}
-        row |= {"size": size, "seed": seed, "top": top, "left": left, "side": side}
-        return row, {"masked": masked.byte().permute(1, 2, 0).cpu().numpy()}
+        names = {"image": image, "identity": identity_of(name), "model": model.name}
+        square = {"size": size, "seed": seed, "top": top, "left": left, "side": side}
+        return names | square, {"masked": to_array(masked)}
 
     sources = {f"s{size}/{name}": crop for name, crop in faces.items() for size in SIZES}
-    return build(folder, sources, COLUMNS, ["masked"], make)
+    return build(folder, sources, COLUMNS, ["masked"], load, make)
 
 
 def main() -> None:
     """Align the faces if that has not been done, then cover them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", default="sface", metavar="NAME")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = ScriptParser(__doc__)
+    parser.add_folder()
+    parser.add_out()
+    parser.add_model()
+    parser.add_seed()
     arguments = parser.parse_args()
-    model, folder = load_model(arguments.model), arguments.folder
-    prepared = (folder / "index.csv").exists()
-    photos = {} if prepared else photos_of(folder)
-    if arguments.seed < 0:
-        parser.error(f"--seed {arguments.seed}: a seed is 0 or more")
-    if not prepared and not photos:
-        parser.error(f"neither an index.csv nor photos in {folder}: it should hold PERSON/PHOTO.jpg")
-    if not prepared and arguments.out.resolve().is_relative_to(folder.resolve()):
-        parser.error(f"--out {arguments.out} lies in {folder}, and crops would be taken for photos")
-    before = open_table(arguments.out / "index.csv", COLUMNS)
-    for name, wanted in (("model", model.name), ("seed", arguments.seed)):
-        if not before[name].isin([wanted]).all():
-            parser.error(f"{arguments.out} was made with another {name} than {wanted}: choose another --out")
-    if not prepared:
-        folder = arguments.out / "aligned"
-        prepare(photos, folder, [model])
-    index = make_masks(model, aligned_faces(folder, model), arguments.out, arguments.seed)
-    skipped = len(pd.read_csv(arguments.out / "skipped.csv"))
-    print(f"{len(index)} images in {arguments.out}, {skipped} skipped: see {arguments.out / 'skipped.csv'}")
+    folder, out, seed = arguments.folder, arguments.out, arguments.seed
+    (model,) = parser.load_models([arguments.model])
+    if not is_prepared(folder):
+        parser.refuse_no_photos(photos_of(folder), folder, "PERSON/PHOTO.jpg, or an index.csv")
+        parser.refuse_out_inside(out, folder)
+    parser.refuse_other_setup(out, COLUMNS, {"model": model.name, "seed": seed})
+    index = make_masks(model, faces_in(folder, model, out), out, seed)
+    skipped = len(pd.read_csv(out / "skipped.csv"))
+    print(f"{len(index)} images in {out}, {skipped} skipped: see {out / 'skipped.csv'}")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
     python data_scripts/prepare_vggface2.py FOLDER --out data/vggface2 [--model NAME …] [--per-person 5]
 
-VGGFace2 is licensed for research (Cao et al., arXiv 1710.08092), and its authors no longer give it out
-themselves: ask them, or take the copy that your institute has. plqlite neither downloads nor passes it on.
+VGGFace2 is licensed for research (Cao et al., arXiv 1710.08092), and its authors no longer distribute it
+themselves: ask them, or use the copy that your institute has. plqlite neither downloads it nor passes it on.
 
 FOLDER is your own copy, or a part of it: …/n000001/0001_01.jpg; give the folder test to leave out the people
 that networks were trained on. It has 340 photos of each person: --per-person takes the first so many
 (default: all).
 
-Writes what prepare_lfw.py writes, into data/vggface2. NAME is as there. Run it again after an interruption:
-it goes on where it stopped.
+Writes what prepare_lfw.py writes, into data/vggface2. NAME is as there. After an interruption run it again:
+it resumes where it stopped.
 """
 
 import argparse
@@ -18,13 +18,12 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from plqlite.dataset import prepare
-from plqlite.models import load_model
+from plqlite.experiments.scripts import ScriptParser, prepare_and_report
 
 
 def photos_of_vggface2(folder: Path, per_person: int | None = None) -> dict[str, Path]:
     """Find the photos: name of the crop to be made -> photo, sorted."""
-    people = defaultdict(dict)
+    people: defaultdict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(folder.rglob("*.jpg")):
         if re.fullmatch(r"n\d{6}", path.parent.name):
             people[path.parent.name].setdefault(path.stem, path)
@@ -35,27 +34,25 @@ def photos_of_vggface2(folder: Path, per_person: int | None = None) -> dict[str,
     }
 
 
+def at_least_one(text: str) -> int:
+    """Read a number of photos."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"take at least one photo of each person, found {number}")
+    return number
+
+
 def main() -> None:
     """Check the copy, then align its faces."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", nargs="+", default=["sface", "facenet"], metavar="NAME")
-    parser.add_argument("--per-person", type=int)
+    parser = ScriptParser(__doc__)
+    parser.add_folder()
+    parser.add_out()
+    parser.add_models()
+    parser.add_argument("--per-person", type=at_least_one)
     arguments = parser.parse_args()
-    if arguments.per_person is not None and arguments.per_person < 1:
-        parser.error(f"--per-person {arguments.per_person}: take at least one photo of each")
     photos = photos_of_vggface2(arguments.folder, arguments.per_person)
-    if not photos:
-        parser.error(
-            f"no faces below {arguments.folder}: it should hold n000001/0001_01.jpg as VGGFace2 comes; "
-            "--help says how to get it"
-        )
-    index = prepare(photos, arguments.out, [load_model(name) for name in arguments.model])
-    print(f"{len(index)} faces of {index['identity'].nunique()} people in {arguments.out}", end=", ")
-    print(f"{len(photos) - len(index)} photos skipped: see {arguments.out / 'skipped.csv'}")
+    layout = "n000001/0001_01.jpg as VGGFace2 comes; --help says how to get it"
+    parser.refuse_no_photos(photos, arguments.folder, layout)
+    prepare_and_report(photos, arguments.out, parser.load_models(arguments.model))
 
 
 if __name__ == "__main__":
