@@ -1,6 +1,73 @@
-"""Test the notebooks without a data set of the reader's own, which would change what they print."""
+"""What holds for every test, notebook and example: one thread, a folder of its own, a clean repository."""
 
 import os
+import subprocess
+from pathlib import Path
 
+import pytest
+
+# Before torch is imported, and inherited by workers, kernels and subprocesses alike: where several of them
+# run at once, each with a pool of as many threads as there are cores, the pools spin waiting for one another.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+# The reader's own data set would change what the notebooks print.
 for name in ("PLQLITE_DATA", "PLQLITE_INPAINTED"):
     os.environ.pop(name, None)
+
+# --doctest-modules would import these, and run whole notebooks and benchmarks with them.
+collect_ignore_glob = ["notebooks/*.py", "notebooks/solutions/*.py", "tests/bench/*", "data_scripts/*"]
+
+ROOT = Path(__file__).parent
+BEFORE, CHANGED = pytest.StashKey[set[str] | None](), pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test and each example in an empty folder: what it writes by a bare name stays there."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark examples and cells of notebooks as slow; one worker runs the cells, one after the other."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or isinstance(item, pytest.DoctestItem):
+            item.add_marker(pytest.mark.slow)
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def changes() -> set[str] | None:
+    """Return what `git status` lists, or None where git or a repository is missing."""
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), "status", "--porcelain"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return set(done.stdout.splitlines()) if done.returncode == 0 else None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember how the repository looks; once, not in each worker of xdist."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[BEFORE] = changes()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if the tests have changed the repository."""
+    before = session.config.stash.get(BEFORE, None)
+    after = changes() if before is not None else None
+    if after is not None and after != before:
+        session.config.stash[CHANGED] = sorted(after ^ before)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what has changed."""
+    if CHANGED in config.stash:
+        changed = ", ".join(line.strip() for line in config.stash[CHANGED])
+        terminalreporter.write_line(
+            f"ERROR: the tests have changed the repository (git status): {changed}", red=True
+        )

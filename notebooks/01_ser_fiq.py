@@ -17,15 +17,15 @@
 # | | |
 # |---|---|
 # | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
-# | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes by one formula, and scale the result for a new network. |
-# | **Time** | 30 minutes to read, 20 without the optional sections; under 60 seconds to run on two CPU cores |
+# | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes with one formula, and scale the result for a new network. |
+# | **Time** | 30 minutes to read, 20 without the optional sections; 516 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
 #
-# A face-recognition network turns an image into an **embedding**: a vector of length 1 that points in about the same direction for all images of one person. Two images are taken for the same person if their embeddings are close. This notebook asks how much such a vector is worth.
+# A face recognition network turns an image into an **embedding**: a vector of length 1 that points in roughly the same direction for all images of one person. Two images are judged to show the same person if their embeddings are close. This notebook asks how far such a vector can be trusted.
 #
-# All functions of step 1 of the method (*how good is the image?*) are defined here, in full. They are the library's own (`plqlite/quality.py`, less the longer docstrings; a test compares them), so change one and run the notebook again.
+# All functions of step 1 of the method (*how good is the image?*) are defined here in full. They are the library's own (`plqlite/quality.py` without its longer docstrings; a test checks that the code is the same), so change one and run the notebook again.
 #
-# On a first reading skip the sections marked *optional*.
+# On a first reading, skip the sections marked *optional*.
 
 # %%
 import csv
@@ -51,9 +51,9 @@ print({name: tuple(images.shape) for name, images in faces.items()})
 # %% [markdown]
 # ## Quality is utility
 #
-# (The images are *aligned crops*: every face turned and scaled so that eyes, nose and mouth lie where this network expects them.)
+# (The images are *aligned crops*: every face is turned and scaled so that eyes, nose and mouth are where this network expects them.)
 #
-# A quality score is right if it says how well an image will be *recognised*. So take one face, blur it more and more, and watch two things: how similar the network finds it to the sharp original (the cosine between the embeddings), and the quality $Q$ that this notebook is about. Only the first needs the original; the second sees nothing but the blurred image.
+# A quality score is right if it predicts how well an image will be *recognised*. So take one face, blur it more and more, and watch two things: its *comparison score* with the sharp original (the cosine of the two embeddings), and the quality score $Q$ that this notebook is about. Only the first needs the original; the second sees nothing but the blurred image.
 
 # %%
 sharp = faces["sface"][:1]
@@ -70,7 +70,7 @@ for axis, image, width, s, q in zip(axes, blurred, widths, similarity, quality):
 plt.show()
 
 # %% [markdown]
-# *Look at the titles: from left to right the network loses the person, and $Q$ falls with it.*
+# *Look at the titles: from left to right the network recognises the person less and less, and $Q$ falls too.*
 
 # %%
 assert (similarity.diff() < 0).all()
@@ -79,13 +79,13 @@ assert (quality.diff() < 0).all()
 # %% [markdown]
 # ## Step by step: a cloud of embeddings
 #
-# The idea of SER-FIQ (*stochastic embedding robustness*, a face-image-quality score): **disturb the network and see how much its answer moves.** A network that finds what it needs in the face gives nearly the same embedding, whichever half of its features it may use. A network that guesses does not.
+# The idea of SER-FIQ (*stochastic embedding robustness*, a face image quality score): **switch off parts of the network at random and see how far its output moves.** A network that finds what it needs in the face returns nearly the same embedding, whichever half of its features it can use. A network that is guessing does not.
 #
-# The disturbance is dropout. It acts on the *features* $f$, the input of the network's last layers (its *head*). A mask $k$ of zeros and ones *keeps* each feature with probability $1 - p = 0.5$; what is left is doubled, so that the mean stays. In pass $i$ of $m$:
+# What switches them off is dropout. It acts on the *features* $f$, the input of the network's last layers (its *head*). A mask $k$ of zeros and ones *keeps* each feature with probability $1 - p = 0.5$; the features that are kept are doubled, so that the mean stays the same. In pass $i$ of $m$:
 #
 # $$x_i = \frac{z_i}{\lVert z_i\rVert},\qquad z_i = \mathrm{head}\Big(\frac{f \odot k_i}{1-p}\Big),\qquad i = 1 \dots m$$
 #
-# Only the head is repeated, since nothing before it is random. And all images share the masks: when two images are compared, much of the luck of the draw then cancels (measured below).
+# Only the head is repeated, since nothing before it is random. And all images share the masks, so that when two images are compared, much of the luck of the draw cancels (measured below).
 
 
 # %%
@@ -111,12 +111,12 @@ def stochastic_embeddings(
     return torch.cat(embeddings).transpose(0, 1)
 
 
-features = sface.features(torch.cat([sharp, blurred[4:5]]))  # (2, 50176): a good image and a bad one
+features = sface.features(torch.cat([sharp, blurred[4:5]]))  # (2, 50176): a good image and a poor one
 embeddings = stochastic_embeddings(sface.head, features)
 print("features", tuple(features.shape), "-> embeddings (image, pass, dimension)", tuple(embeddings.shape))
 
 # %% [markdown]
-# A hundred points on a sphere in 128 dimensions. To see them, move each cloud to its own middle and project both on the two directions in which they scatter most.
+# Each image is now a hundred points on a sphere in 128 dimensions. To see them, centre each cloud on its own mean and project both onto the two directions in which they scatter most.
 
 # %%
 clouds = embeddings - embeddings.mean(1, keepdim=True)  # (2, 100, 128)
@@ -134,17 +134,17 @@ plt.show()
 
 # %%
 radius = clouds.norm(dim=-1).mean(1)
-print(f"mean distance from the middle: sharp {radius[0]:.2f}, blurred {radius[1]:.2f}")
+print(f"mean distance from the centre: sharp {radius[0]:.2f}, blurred {radius[1]:.2f}")
 assert radius[0] < radius[1]
 
 # %% [markdown]
 # ## Equation 1, by hand
 #
-# How wide is a cloud? Measure the distance $d$ of every pair of points and squash the mean to 0..1 with the logistic function $\sigma$:
+# How wide is a cloud? Measure the distance $d$ between every pair of points and squash the mean into 0..1 with the logistic function $\sigma$:
 #
 # $$Q = 2\,\sigma\Big(-\frac{2}{m^2}\sum_{i<j} \lVert x_i - x_j\rVert\Big) \qquad\text{(Eq. 1)}$$
 #
-# A distance is at least 0, so $\sigma$ gives at most ½; the 2 in front makes it 1 when all points agree. The sum runs over the pairs, and $\frac{2}{m^2}$ turns it into the mean over all $m^2$ *ordered* pairs: each pair counts twice, and the distance of a point to itself adds nothing. For three passes there are three pairs:
+# A distance is at least 0, so $\sigma$ gives at most ½; the 2 in front makes $Q = 1$ when all points agree. The sum runs over the pairs, and $\frac{2}{m^2}$ turns it into the mean over all $m^2$ *ordered* pairs: each pair counts twice, and the distance from a point to itself adds nothing. For three passes there are three pairs:
 
 # %%
 x1, x2, x3 = embeddings[0, :3]
@@ -154,7 +154,7 @@ q_by_hand = 2 / (1 + torch.exp(-exponent))
 print(f"distances {d12:.2f} {d13:.2f} {d23:.2f}  ->  Q = 2 σ({exponent:.2f}) = {q_by_hand:.2f}")
 
 # %% [markdown]
-# The function does the same for any number of passes. (`_quality` is the last step, $2\sigma(-d)$; the error that it may raise has a section of its own below.)
+# The function does the same for any number of passes. (`_quality` is the last step, $2\sigma(-d)$; the error that it may raise has its own section below.)
 
 
 # %%
@@ -192,7 +192,7 @@ assert q[0] > q[1]
 # %% [markdown]
 # ### Two published versions (optional)
 #
-# The SER-FIQ paper averages over the $\frac{m(m-1)}{2}$ pairs; Eq. 1 here divides by $\frac{m^2}{2}$. The distance differs by the factor $\frac{m-1}{m}$, the same for every image, so the order of images cannot change. At $m = 100$ it moves $Q$ by about a thousandth.
+# The SER-FIQ paper averages over the $\frac{m(m-1)}{2}$ pairs; Eq. 1 here divides by $\frac{m^2}{2}$. The two mean distances differ by the factor $\frac{m-1}{m}$, the same for every image, so the order of the images cannot change. At $m = 100$ it changes $Q$ by about a thousandth.
 
 # %%
 passes = embeddings.shape[1]
@@ -223,11 +223,11 @@ for model in (sface, facenet):
     print(f"{model.name:<8}", " ".join(f"{score:.2f}" for score in scores))
 
 # %% [markdown]
-# Nine different photos, and nearly the same number for all of them? The section *Why is the range so narrow?* comes back to that.
+# Nine different photos, and nearly the same number for all of them? The section *Why is the range so narrow?* returns to this.
 #
 # ## How noisy is Q?
 #
-# Another seed draws other masks. How far does $Q$ move? Ten seeds for each number of passes:
+# Another seed draws different masks. How much does $Q$ change? Ten seeds for each number of passes:
 
 # %%
 calibration = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))
@@ -254,11 +254,11 @@ print(f"at m = 100: noise over seeds {noise[2]:.3f}, spread over 100 different p
 assert noise[2] < 0.5 * photos.std()
 
 # %% [markdown]
-# *Bars: one standard deviation over ten seeds. The noise falls like $1/\sqrt m$: ten times less noise costs a hundred times the passes. The first points lie high because Eq. 1 divides by $m^2$ where there are $m(m-1)$ ordered pairs of different points.*
+# *Bars: one standard deviation over ten seeds. The noise falls like $1/\sqrt m$: a tenth of the noise takes a hundred times as many passes. The first points are high because Eq. 1 divides by $m^2$, although there are only $m(m-1)$ ordered pairs of different points.*
 #
-# Is that much? Photos differ by a few times the noise of a hundred passes. That is enough to tell good from bad, but too little to tell two ordinary photos apart by one seed each.
+# Is that a lot? Photos differ by a few times the noise of a hundred passes. That is enough to tell good from poor, but not to tell two ordinary photos apart with one seed each.
 #
-# **Shared masks** make comparisons far better than single scores. Cover a small patch of the astronaut's face and ask by how much $Q$ changes. With the same masks for both images much of the luck cancels; with fresh ones it adds up.
+# **Shared masks** make comparisons far more precise than single scores. Cover a small patch of the astronaut's face and ask how much $Q$ changes. With the same masks for both images, much of the luck of the draw cancels; with fresh ones, it adds up.
 
 # %%
 clean = faces["facenet"][:1]
@@ -276,15 +276,15 @@ assert shared < 0.7 * fresh
 assert shared < change.mean().abs() < fresh
 
 # %% [markdown]
-# The change (an improvement, by the way: FaceNet does not mind losing that patch) is larger than the noise with shared masks, and smaller than the noise without.
+# The change (an improvement, by the way: FaceNet does not mind losing that patch) is larger than the noise with shared masks and smaller than the noise with fresh ones.
 #
 # ## What the last layers do (optional)
 #
-# The head of SFace is a linear layer followed by BatchNorm, and the embedding is then divided by its length (L2). Are the last two needed? BatchNorm was folded into the linear layer when the model was built, so take the bare layer from the file; L2 we simply leave out:
+# The head of SFace is a linear layer followed by BatchNorm, whose output is then divided by its length (L2 normalisation). Are these two needed? BatchNorm was folded into the linear layer when the model was built, so take the original layer from the file; L2 normalisation can simply be left out:
 
 # %%
-from plqlite.onnx_graph import fold_constants, read_onnx
-from plqlite.weights import SFACE, find_weights
+from plqlite.networks.onnx_graph import fold_constants, read_onnx
+from plqlite.networks.weights import SFACE, find_weights
 
 _, constants = fold_constants(read_onnx(find_weights(SFACE))[0].graph, opset=21)
 linear = torch.nn.Linear(50176, 128).requires_grad_(False)
@@ -314,25 +314,25 @@ assert same_order["without L2"] < 0.7
 
 length = sface.head(features).norm(dim=1)
 print(f"length of the embeddings before L2: {length.min():.0f} to {length.max():.0f}")
-usual = -torch.logit(variants["as it is"] / 2)  # Eq. 1 undone: the mean distance with L2
-torch.testing.assert_close(distance, length * usual, rtol=0.05, atol=0)
+distance_with_l2 = -torch.logit(variants["as it is"] / 2)  # Eq. 1 undone
+torch.testing.assert_close(distance, length * distance_with_l2, rtol=0.05, atol=0)
 
 # %% [markdown]
-# BatchNorm hardly matters for this network: no score moves by more than 0.01, and the order stays. L2 matters a great deal. Without it every distance is multiplied by the length of the embedding, which recognition ignores, and the order of the images becomes another one.
+# BatchNorm hardly matters for this network: no score changes by more than 0.01, and the order hardly changes. L2 normalisation matters a great deal. Without it, every distance is multiplied by the length of the embedding, which recognition ignores, and the images come out in a different order.
 #
-# ## No dice: the closed form (optional)
+# ## Without dice: the closed form (optional)
 #
-# The head is affine, $z = A\,\frac{f\odot k}{1-p} + b$, and the only random thing in it is the mask $k$: one coin per feature. Then nothing needs to be drawn. Step by step:
+# The head is affine, $z = A\,\frac{f\odot k}{1-p} + b$, and the only random thing in it is the mask $k$: one coin toss per feature. So nothing needs to be drawn at all. Step by step:
 #
-# 1. A coin with mean $1-p$ has variance $p(1-p)$, so the masked feature $f_j k_j/(1-p)$ has mean $f_j$ and variance $\frac{p}{1-p} f_j^2$.
-# 2. Linear maps keep means and push covariances through: $z$ has mean $\mu = A f + b$ and covariance $C = \frac{p}{1-p} A\,\mathrm{diag}(f^2)\,A^{\!\top}$.
-# 3. The difference of two draws has covariance $2C$. Its expected squared length is $2\,\mathrm{tr}\,C$: all directions together.
-# 4. To first order in the scatter, normalising removes the part along $u = \mu/\lVert\mu\rVert$ (a longer $z$ is the same embedding). What is left is $2(\mathrm{tr}\,C - u^{\!\top} C u)$.
-# 5. And it divides by the squared length of $z$, for which we take its mean, $\lVert\mu\rVert^2 + \mathrm{tr}\,C$.
+# 1. A coin toss with mean $1-p$ has variance $p(1-p)$, so the masked feature $f_j k_j/(1-p)$ has mean $f_j$ and variance $\frac{p}{1-p} f_j^2$.
+# 2. An affine map carries means and covariances over to its output: $z$ has mean $\mu = A f + b$ and covariance $C = \frac{p}{1-p} A\,\mathrm{diag}(f^2)\,A^{\!\top}$.
+# 3. The difference between two draws has covariance $2C$. Its expected squared length is $2\,\mathrm{tr}\,C$: the variance in all directions together.
+# 4. To first order in the scatter, normalising removes the part along $u = \mu/\lVert\mu\rVert$ (a longer $z$ gives the same embedding). What remains is $2(\mathrm{tr}\,C - u^{\!\top} C u)$.
+# 5. Normalising also divides by the squared length of $z$, for which we take its mean, $\lVert\mu\rVert^2 + \mathrm{tr}\,C$.
 #
 # $$d_\infty \approx \sqrt{\frac{2\,(\mathrm{tr}\,C - u^{\!\top} C u)}{\lVert\mu\rVert^2 + \mathrm{tr}\,C}},\qquad Q_\infty = 2\,\sigma(-d_\infty)$$
 #
-# The last approximation is that the root of the mean square stands in for the mean. It may, where the distances of different passes hardly differ. Check that first:
+# One last approximation: the root mean square of the distances stands in for their mean. That is fair where the distances hardly differ from one another. Check that first:
 
 # %%
 for model in (sface, facenet):
@@ -377,7 +377,7 @@ def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: f
 
 
 # %% [markdown]
-# Against 2000 passes, on every face:
+# Compared with 2000 passes, on every face:
 
 # %%
 print("         passes: 2000    100   closed form")
@@ -392,17 +392,17 @@ for model in (sface, facenet):
         print(f"{model.name:<8}{name:<14}" + "  ".join(f"{value:.3f}" for value in row))
     error, sampled = (closed - many).abs().max(), (hundred - many).abs().max()
     print(
-        f"{model.name:<8}largest distance from 2000 passes: closed form {error:.4f}, 100 passes {sampled:.4f}"
+        f"{model.name:<8}largest difference from 2000 passes: closed form {error:.4f}, 100 passes {sampled:.4f}"
     )
     assert error < 1e-3
     assert error < sampled
 
 # %% [markdown]
-# The formula is nearer to 2000 passes than a hundred passes with one seed are (part of *their* distance is the factor $\frac{m-1}{m}$, the same for all images), draws nothing, and can be differentiated. Why then does `explain` sample by default? Because the paper does, and because a head need not be affine.
+# The formula comes closer to 2000 passes than a hundred passes with one seed do (part of *their* difference is the factor $\frac{m-1}{m}$, the same for all images). It draws nothing and can be differentiated. Why then does `explain` sample by default? Because the paper does, and because a head need not be affine.
 #
 # ## If every image scores 1
 #
-# A common accident: the network is in evaluation mode, where a dropout *layer* does nothing. Every pass is then the same, every distance 0 and every $Q$ exactly 1. (The cure is not `.train()`, which also switches BatchNorm to the statistics of the batch. Here dropout is an explicit mask, so the mode does not matter.) A score of 1 for everything is an error, and is reported as one:
+# A common mistake: the network is in evaluation mode, where a dropout *layer* does nothing. Every pass is then the same, every distance 0 and every $Q$ exactly 1. (The remedy is not `.train()`, which also switches BatchNorm to the statistics of the batch. Here dropout is an explicit mask, so the mode does not matter.) A score of 1 for every image is an error, and is reported as one:
 
 # %%
 same = sface(sharp)[:, None].repeat(1, 100, 1)  # (1, 100, 128): a hundred passes without dropout
@@ -417,20 +417,22 @@ else:
 # %% [markdown]
 # ## Why is the range so narrow? (§8.2)
 #
-# Dropout takes half of the features from *every* image, so the passes of every image scatter, and good and bad ones differ only in how much. And $2\sigma(-d)$ has a slope of only −½ at 0, which halves what difference there is. Undo Eq. 1 to see the distances:
+# Dropout removes half of the features of *every* image, so the passes of every image scatter, and good and poor ones differ only in how much. And $2\sigma(-d)$ has a slope of only −½ at 0, which halves what difference there is. Undo Eq. 1 to see the distances:
 
 # %%
 for model in (sface, facenet):
     distance = -torch.logit(ser_fiq(model, faces[model.name]) / 2)
-    print(f"{model.name:<8} mean distance of two passes: from {distance.min():.2f} to {distance.max():.2f}")
+    print(
+        f"{model.name:<8} mean distance between two passes: from {distance.min():.2f} to {distance.max():.2f}"
+    )
     assert distance.max() < 1.5 * distance.min()
 
 # %% [markdown]
-# That is no fault of the method, as long as the *order* is right, but such a number tells a person nothing. Eq. 2 spreads it:
+# That is no flaw of the method as long as the *order* is right, but such a number means nothing to a person. Eq. 2 spreads it:
 #
 # $$\hat Q = \sigma\big(\alpha\,(Q - r)\big) \qquad\text{(Eq. 2)}$$
 #
-# $r$ is the mean of a *development set* (photos set aside to fit constants), and $\alpha$ is chosen so that 95 % of that set falls between 0.05 and 0.95. So $\hat Q = 0.5$ means: an ordinary photo for this network.
+# $r$ is the mean of $Q$ over a *development set* (photos set aside for fitting the constants), and $\alpha$ is chosen so that $\hat Q$ of 95 % of that set is between 0.05 and 0.95. So $\hat Q = 0.5$ means an ordinary photo for this network.
 
 
 # %%
@@ -449,7 +451,7 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
 
 
 # %% [markdown]
-# The package carries the measurements that its own constants were fitted on: 100 photos of LFW (*Labeled Faces in the Wild*, press photos), ten people with ten each. (For your own folder run `python data_scripts/calibrate.py FOLDER` and read its `calibration.csv` here.)
+# The package includes the measurements that its own constants were fitted to: 100 photos from LFW (*Labeled Faces in the Wild*, press photos), ten subjects with ten photos each. (For a folder of your own, run `python data_scripts/calibrate.py FOLDER --out calibration.json` and read the `calibration.csv` that it writes.)
 
 # %%
 figure, axes = plt.subplots(2, 2, figsize=(7.5, 4.5), layout="constrained")
@@ -473,7 +475,7 @@ for row, model in zip(axes, (sface, facenet)):
 plt.show()
 
 # %% [markdown]
-# *Left: raw quality of 100 photos, as in Fig. 11; the two networks do not even overlap. Right: the same photos after Eq. 2. The constants belong to one network and one data set: never carry them over.*
+# *Left: raw quality of 100 photos, as in Fig. 11; the ranges of the two networks do not even overlap. Right: the same photos after Eq. 2. The constants belong to one network and one data set: never carry them over to another.*
 
 # %%
 of_sface, of_facenet = (
@@ -487,14 +489,14 @@ print(f"Q̂ of the astronaut (FaceNet) over eight seeds: {noisy.min():.1f} to {n
 assert noisy.max() - noisy.min() > 0.2
 
 # %% [markdown]
-# Mind that last line: $\alpha$ magnifies the noise as well. A single $\hat Q$ of a hundred passes is good for *poor*, *ordinary* or *good*, not for its second digit. The constants also belong to the number of passes they were fitted with: other numbers of passes, and the closed form, give a $Q$ that lies a little higher or lower (the factor $\frac{m-1}{m}$ of the optional section).
+# Note that last line: $\alpha$ magnifies the noise as well. A single $\hat Q$ from a hundred passes can tell *poor*, *ordinary* and *good* apart, but do not trust its second digit. The constants also belong to the number of passes they were fitted with: other numbers of passes, and the closed form, give a $Q$ that is a little higher or lower (the factor $\frac{m-1}{m}$ of the optional section).
 #
 # ## Exercises
 #
-# 1. **Change a number.** How does $Q$ of the astronaut change with the dropout rate, from 0.1 to 0.9? Does the order of the nine faces change?
-# 2. **A worse image.** Darken the astronaut, add noise, shrink her to 28 pixels and back. Which costs SFace the most quality?
-# 3. **Test the score.** Quality should predict recognition. Blur all nine faces by different widths and compare $Q$ with the cosine to the sharp original over all of them: what is the rank correlation?
-# 4. **Understand the limit.** Compute $\mathrm{tr}\,C$ and $u^{\!\top}Cu$ for the nine faces. Which share of the variance lies along $u$? What would $Q_\infty$ be without subtracting it?
+# 1. **Change a number.** How does the astronaut's $Q$ change with the dropout rate, from 0.1 to 0.9? Does the order of the nine faces change?
+# 2. **A worse image.** Darken the astronaut's photo, add noise to it, or shrink it to 28 pixels and enlarge it again. Which lowers SFace's $Q$ most?
+# 3. **Test the score.** Quality should predict recognition. Blur all nine faces by different widths and compare $Q$ with the comparison score (the cosine) between each blurred image and its sharp original: what is the rank correlation over all of them?
+# 4. **Understand the limit.** Compute $\mathrm{tr}\,C$ and $u^{\!\top}Cu$ for the nine faces. What share of the variance is along $u$? What would $Q_\infty$ be if it were not subtracted?
 # 5. **Prove it.** Show that $Q$ does not change if all features *and* the head's bias are multiplied by the same positive number.
 #
 # Solutions: [solutions/01_ser_fiq.ipynb](solutions/01_ser_fiq.ipynb) · Back: [00](00_quickstart.ipynb) · Next: [02 · How does a number become a network?](02_quality_node.ipynb)

@@ -16,12 +16,12 @@
 #
 # | | |
 # |---|---|
-# | **Question** | Quality says how good an image is. Through which pixels does the network's answer depend on the image, weighted by that quality? |
-# | **Outcome** | You can turn any recognition network into one that puts out its own quality, in three readings of Eq. 3, and say what each of them keeps of what the paper promises. |
-# | **Time** | 15 minutes to read; under 30 seconds to run on two CPU cores |
+# | **Question** | Quality says how good an image is. On which pixels does the network's output depend, weighted by that quality? |
+# | **Outcome** | You can turn any face recognition network into one that outputs the quality of its image, under three readings of Eq. 3, and say which of the paper's promises each of them keeps. |
+# | **Time** | 15 minutes to read; 145 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
 #
-# [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. We want to know which *pixels* it is owed to, so we want a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels and would explain the new network, not the old one. One could also back-propagate through $Q$ itself, since the masks are fixed, and since $Q$ has a smooth formula in the limit of many passes (the *closed form*, an optional section of 01). The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we shall measure at the end.
+# [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. Which *pixels* does it come from? To find out, we need a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels, and would explain the new network, not the old one. One could also back-propagate through $Q$ itself: the masks are fixed, and in the limit of many passes $Q$ has a smooth formula (the *closed form*, an optional section of 01). The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we will measure at the end.
 
 # %%
 import matplotlib.pyplot as plt
@@ -47,11 +47,11 @@ print({name: tuple(e.shape) for name, e in embeddings.items()})
 # %% [markdown]
 # ## One node, one set of weights per image
 #
-# Put one node on top of the embedding $e$, with one weight for each of its $d$ components and no bias. (The paper calls the components features. They are not the inputs of the head that 01 dropped out.) The weights are chosen *for this image*, and are then constants:
+# Put one node on top of the embedding $e$, with one weight for each of its $d$ components and no bias. (The paper calls these components features. They are not the features of notebook 01, the inputs of the head, on which dropout acts.) The weights are chosen *for this image* and are then constants:
 #
 # $$\mathcal M_Q(I) = \sum_{k=1}^{d} w_k\, e_k(I),\qquad w = \frac{\hat Q}{\lVert e\rVert_1} \qquad\text{(Eq. 3)}$$
 #
-# The text of the paper makes two promises about them: the node's output **is the quality**, and **all features are equally important**. Take Eq. 3 at its word and the first is broken: the features of an embedding have both signs, and $\sum_k e_k$ is not $\lVert e\rVert_1 = \sum_k |e_k|$. There are three ways to read on:
+# The paper's text makes two promises about them: the node's output **is the quality**, and **all features are equally important**. Take Eq. 3 literally and the first promise is broken: the features of an embedding have both signs, and $\sum_k e_k$ is not $\lVert e\rVert_1 = \sum_k |e_k|$. So Eq. 3 can be read in three ways, its three *readings*:
 #
 # | reading | $w_k$ | $\mathcal M_Q(I)$ |
 # |---|---|---|
@@ -82,12 +82,12 @@ def quality_node(embedding: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 
 
 # %% [markdown]
-# As a module, so that anything that takes a network takes this one:
+# As a module, it can go wherever a network can:
 
 
 # %%
 class QualityRegression(torch.nn.Module):
-    """The quality regression network M_Q: a recognition network with a quality node on top."""
+    """The quality regression network M_Q: a face recognition network with a quality node on top."""
 
     def __init__(self, model: torch.nn.Module, weights: torch.Tensor) -> None:
         super().__init__()
@@ -100,9 +100,9 @@ class QualityRegression(torch.nn.Module):
 
 
 # %% [markdown]
-# ## What does the node put out?
+# ## What does the node output?
 #
-# For every face, network and reading, $\mathcal M_Q(I)$ as a multiple of $\hat Q$. A promise kept is 1.00.
+# For every face, network and reading, $\mathcal M_Q(I)$ as a multiple of $\hat Q$. Where the promise is kept, it is 1.00.
 
 # %%
 READINGS = ("literal", "summed", "signed")
@@ -121,7 +121,7 @@ for model in (sface, facenet):
         )
 
 # %% [markdown]
-# The output of `literal` is nowhere near the quality, and has either sign. `summed` and `signed` return it. Now the size of the weights behind these outputs, again per unit of $\hat Q$:
+# The output of `literal` is nowhere near the quality, and its sign can be either. `summed` and `signed` return the quality. Now the size of the weights behind these outputs, again per unit of $\hat Q$:
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
@@ -135,7 +135,7 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", 
 plt.show()
 
 # %% [markdown]
-# *The weights of `summed` differ from face to face by more than a factor of ten (the axis is logarithmic), while those of the other two nearly coincide for all faces.*
+# *The weights of `summed` differ from face to face by more than a factor of ten (the axis is logarithmic), while those of the other two are nearly the same for all faces.*
 
 # %%
 for name in ("sface", "facenet"):
@@ -149,7 +149,7 @@ for name in ("sface", "facenet"):
         assert size[name, reading].max() < 1.2 * size[name, reading].min()
 
 # %% [markdown]
-# `summed` and `signed` return the quality; of these two, only `signed` has bounded weights. By how much? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
+# `summed` and `signed` return the quality; of these two, only `signed` has bounded weights. What are the bounds? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
 #
 # ## "All features are equally important"
 #
@@ -167,7 +167,7 @@ axes[0].set_ylabel("contribution / Q̂")
 plt.show()
 
 # %% [markdown]
-# *Grace Hopper and SFace; mind the three vertical scales. Her $\sum e$ is near 0, so under `literal` and `summed` green and red nearly cancel, and `summed` blows up what is left until it is 1: under it, the features together contribute many times the whole quality, half for and half against. Under `signed` every feature adds its share, $|e_k|/\lVert e\rVert_1$.*
+# *Grace Hopper and SFace; note the three vertical scales. Her $\sum e$ is near 0, so under `literal` and `summed` green and red nearly cancel, and `summed` magnifies what is left until it is 1: its features contribute many times the whole quality, about half of them for it and half against it. Under `signed` every feature adds its share, $|e_k|/\lVert e\rVert_1$.*
 
 # %%
 magnitude = {r: (node_weights(e, q, r) * e / q).abs().sum().item() for r in READINGS}
@@ -182,7 +182,7 @@ assert 0.4 < (node_weights(e, q, "summed") * e < 0).float().mean() < 0.6
 #
 # ## What recognition cannot see
 #
-# Recognition compares embeddings by their cosine. Turn the whole embedding space by a rotation $R$, and no cosine changes: $(R e)^{\!\top}(R e') = e^{\!\top}e'$. The turned network recognises exactly as well as the old one; only the arbitrary axes have moved. What becomes of the weights?
+# Recognition compares embeddings by their cosine. Apply a rotation $R$ to the whole embedding space, and no cosine changes: $(R e)^{\!\top}(R e') = e^{\!\top}e'$. The rotated network recognises exactly as well as the old one; only the axes, which are arbitrary, have moved. What happens to the weights?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -202,7 +202,7 @@ ratio = {reading: (w.quantile(0.95) / w.quantile(0.05)).item() for reading, w in
 figure, axis = plt.subplots(figsize=(6, 2.8))
 for reading, colour in (("summed", "tab:red"), ("signed", "tab:green")):
     axis.hist(weight[reading].log10().numpy(), 40, range=(-1.5, 2), color=colour, alpha=0.7, label=reading)
-axis.set(xlabel="log10 of |w| / Q̂ of the astronaut, SFace turned at random", ylabel="rotations")
+axis.set(xlabel="log10 of |w| / Q̂ of the astronaut, SFace rotated at random", ylabel="rotations")
 axis.legend()
 plt.show()
 
@@ -211,9 +211,9 @@ assert ratio["summed"] > 10
 assert ratio["signed"] < 1.2
 
 # %% [markdown]
-# *The same photo and a network that recognises just as well. Under `summed` the size of the weights spreads more than tenfold: it depends on where the axes happen to lie. Under `signed` it hardly moves.*
+# *The same photo, and networks that all recognise equally well. Under `summed` the size of the weights varies more than tenfold: it depends on where the axes happen to be. Under `signed` it hardly changes.*
 #
-# That is the *size*. What of the *pattern* of the map? The signs of the features know the axes too, so compare the `signed` maps of several turned networks: pixel by pixel, and averaged over 8×8 pixels.
+# That is the *size*. What about the *pattern* of the map? The signs of the features depend on the axes too, so compare the `signed` maps of several rotated networks: pixel by pixel, and averaged over 8×8 pixels.
 
 # %%
 pixels = faces["sface"][:1].clone().requires_grad_()
@@ -235,7 +235,7 @@ assert by_pixel[others].max() < 0.85
 assert by_region[others].min() > 0.8
 
 # %% [markdown]
-# The patterns agree on regions, and only loosely on single pixels. `signed` cures the scale; no reading of Eq. 3 is free of the choice of axes. **Read maps by region, not by pixel.** [Notebook 08](08_exploding_gradients.ipynb) follows `summed` to the maps that it spoils.
+# The patterns agree by region, but only loosely by single pixel. `signed` fixes the scale, but no reading of Eq. 3 is independent of the choice of axes. **Read maps by region, not by pixel.** [Notebook 08](08_exploding_gradients.ipynb) shows the maps that `summed` spoils.
 #
 # ## What signed really differentiates
 #
@@ -243,7 +243,7 @@ assert by_region[others].min() > 0.8
 #
 # $$\nabla \mathcal M_Q = \frac{\hat Q}{\lVert e\rVert_1}\sum_k \mathrm{sign}(e_k)\,\nabla e_k = \hat Q\;\nabla\log\lVert e(I)\rVert_1 .$$
 #
-# So **the quality enters the map as one factor per image**; *where* the map is high is decided by the embedding alone: a pixel is important if it changes how the embedding spreads its fixed length over its features. Check it:
+# So **the quality enters the map as one factor per image**; *where* the map is high is decided by the embedding alone: a pixel is important if it changes how the embedding distributes its fixed length over its features. Check it:
 
 # %%
 images = faces["sface"][:1].clone().requires_grad_()
@@ -275,13 +275,13 @@ assert two_maps[1].mean() > 3 * two_maps[0].mean()
 assert spearmanr(*coarse).statistic > 0.7
 
 # %% [markdown]
-# The two agree on regions, so the paper's shortcut points to the same parts of the face. But they answer different questions. The gradient of $\hat Q$ says what would change the *score*; the node says which pixels the *embedding* hangs on, times the score. When this project says "a pixel's quality", it means the second.
+# The two agree by region, so the paper's shortcut points to the same parts of the face. But they answer different questions. The gradient of $\hat Q$ says what would change the *score*; the node says how strongly the *embedding* depends on each pixel, times the score. When this project says "a pixel's quality", it means the second.
 #
 # ## Exercises
 #
-# 1. **Change a number.** Add a constant to $\hat Q$ of one face. What happens to its weights, what to the *order* of its pixels?
-# 2. **A fourth reading.** Weights in proportion to the features, $w = \hat Q\, e/\lVert e\rVert_2^2$, also return $\hat Q$. Compute the gradient with respect to the pixels. What goes wrong?
-# 3. **Count the bad luck.** Embeddings of many directions behave like random points on the sphere. Draw 10 000 in 128 and in 512 dimensions. How often is the weight of `summed` more than 10 times its median?
+# 1. **Change a number.** Add a constant to $\hat Q$ of one face. What happens to its weights, and what to the *order* of its pixels?
+# 2. **A fourth reading.** Weights proportional to the features, $w = \hat Q\, e/\lVert e\rVert_2^2$, also return $\hat Q$. Compute the input gradient (with respect to the pixels). What goes wrong?
+# 3. **Count the bad luck.** Treat embeddings as random points on the sphere: draw 10 000 of them in 128 and in 512 dimensions. How often is the weight of `summed` more than 10 times its median?
 # 4. **Prove it.** Show that $\lVert e\rVert_1 \le \sqrt d$ for $\lVert e\rVert_2 = 1$, and find the embeddings for which the weights of `signed` are largest.
 #
 # Solutions: [solutions/02_quality_node.ipynb](solutions/02_quality_node.ipynb) · Back: [01](01_ser_fiq.ipynb) · Next: [03 · How does a gradient become a map?](03_saliency.ipynb)

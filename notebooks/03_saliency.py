@@ -16,12 +16,12 @@
 #
 # | | |
 # |---|---|
-# | **Question** | The network outputs its own quality. On which pixels does that output depend, and how is the answer drawn so that two images can be compared? |
+# | **Question** | The network outputs its own quality. Which pixels does that output depend on, and how should the answer be drawn so that two images can be compared? |
 # | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, choose γ by a rule, and say why a map must never be stretched to its own range. |
-# | **Time** | 15 minutes to read; under 45 seconds to run on two CPU cores |
+# | **Time** | 15 minutes to read; 45 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
 #
-# [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. What is left is calculus and a colour scale; the second is the harder part.
+# [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. Only two things are missing for a pixel-level quality map (*PLQ map*, or *map* for short): some calculus and a colour scale. The colour scale is the harder part.
 
 # %%
 import csv
@@ -40,11 +40,11 @@ portraits = plqlite.sample_faces()
 # %% [markdown]
 # ## Equation 4: the gradient, twice
 #
-# If a pixel is nudged by one grey level, how much does the output of the quality node change? That is, with the weights of the node held fixed, the derivative
+# If a pixel is nudged by one grey level, how much does the output of the quality node change? The answer is the *input gradient*, the derivative of the output with respect to the pixels, with the weights of the node held fixed:
 #
 # $$S = \frac{\partial \mathcal M_Q}{\partial I} \qquad\text{(Eq. 4)}$$
 #
-# It is one number for each pixel and colour. Automatic differentiation finds all of them in one backward pass. The images of a batch do not touch each other, so the gradient of the *sum* of their outputs holds the gradient of each.
+# It is one number for each pixel and colour. Automatic differentiation computes all of them in one backward pass. The images in a batch do not affect one another, so the gradient of the *sum* of their outputs contains the gradient of each.
 
 
 # %%
@@ -55,7 +55,7 @@ def pixel_gradient(output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# Believe nothing that you have not checked. Here is a network small enough to do it the slow way: 6×6 pixels, one convolution, one linear layer. Nudge each of the 108 values up and down and divide:
+# Trust nothing that you have not checked. Here is a network small enough to check the slow way: 6×6 pixels, one convolution, one linear layer. Nudge each of the 108 values up and down by a small step $h$, and divide the change in the output by the change in the value:
 #
 # $$\frac{\partial \mathcal M_Q}{\partial I_k} \approx \frac{\mathcal M_Q(I + h\,\delta_k) - \mathcal M_Q(I - h\,\delta_k)}{2h}$$
 
@@ -66,7 +66,7 @@ toy = torch.nn.Sequential(*layers).double()
 
 
 def embed(images):
-    """Embeddings of the toy network, of length 1: (B, 3, 6, 6) -> (B, 8)."""
+    """L2-normalised embeddings of the toy network: (B, 3, 6, 6) -> (B, 8)."""
     return torch.nn.functional.normalize(toy(images / 255), dim=-1)
 
 
@@ -91,7 +91,7 @@ figure.colorbar(drawn, ax=axes, label="S (red channel)")
 plt.show()
 
 # %% [markdown]
-# *The same picture twice: what autograd computes is the slope that you would measure.*
+# *The same picture twice: autograd computes the slope that you would measure.*
 
 # %%
 torch.testing.assert_close(by_autograd, by_hand, rtol=1e-6, atol=1e-12)
@@ -99,7 +99,7 @@ torch.testing.assert_close(by_autograd, by_hand, rtol=1e-6, atol=1e-12)
 # %% [markdown]
 # ## Equation 5: one number per pixel
 #
-# A pixel has three colours, and whether its gradient is positive or negative only says which way it would have to change. What we want is how strongly it matters at all: the mean of the magnitudes. So a pixel with a high value is one on which the answer *depends*; whether for better or worse, the map does not say.
+# A pixel has three colours, and the sign of its gradient only says in which direction it would have to change to raise the output. We want to know how much it matters at all, so we take the mean of the magnitudes. A pixel with a high value is one that the answer *depends* on; whether for better or for worse, the map does not say.
 #
 # $$\hat S = \frac13\sum_{c} |S_c| \qquad\text{(Eq. 5)}$$
 
@@ -111,7 +111,7 @@ def mean_over_channels(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def quality_and_saliency(model, images):
-    """Steps 1 to 3 up to Eq. 5: Q̂ (B,) and Ŝ (B, H, W)."""
+    """Steps 1 to 3, up to Eq. 5: Q̂ (B,) and Ŝ (B, H, W)."""
     images = images.clone().requires_grad_()
     quality = plqlite.scale_quality(plqlite.ser_fiq(model, images), model.scaling.alpha, model.scaling.r)
     m_q = QualityRegression(model, node_weights(model(images), quality))
@@ -129,7 +129,7 @@ figure.colorbar(drawn, ax=axes, label="log10 of Ŝ, per grey level")
 plt.show()
 
 # %% [markdown]
-# *Saliency spans more than two powers of ten within one face, hence the logarithm. A nudge of one grey level at the astronaut's brow moves the node's output several times as much as one in a corner.*
+# *Saliency spans more than two orders of magnitude within one face, hence the logarithm. Nudging a pixel of the astronaut's brow by one grey level moves the node's output several times as much as nudging one in a corner.*
 
 # %%
 brow, corner = saliency[0, 36:44, 30:80].median(), saliency[0, :8, :8].median()
@@ -140,11 +140,11 @@ assert saliency[0].quantile(0.99) > 100 * saliency[0].quantile(0.01)
 # %% [markdown]
 # ## Equations 6 and 7: a fixed scale
 #
-# Numbers like $10^{-5}$ are no map. The paper squashes them to 0..1:
+# Numbers like $10^{-5}$ do not make a map. The paper squashes them into the range 0 to 1:
 #
 # $$v(\hat S) = 1 - \frac{1}{1 + 10^{\gamma}\,\hat S^2} \qquad\text{(Eq. 6)}\qquad\qquad P = v(\hat S) \qquad\text{(Eq. 7)}$$
 #
-# $v$ rises from 0 to 1 and passes 0.5 at $\hat S = 10^{-\gamma/2}$. So $\gamma$ says which saliency counts as middling, and nothing else: the order of the pixels stays.
+# $v$ rises from 0 to 1 and passes 0.5 at $\hat S = 10^{-\gamma/2}$. So $\gamma$ sets which saliency counts as middling, and nothing else: the order of the pixels stays the same.
 
 
 # %%
@@ -165,15 +165,15 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# *Each step of 2 in γ moves the curve by one power of ten. Its shape stays.*
+# *Raising γ by 2 shifts the curve to the left by one power of ten. Its shape does not change.*
 #
 # ### Which γ?
 #
-# The rule of the paper's footnote 4: on a face photo that follows the rules for passports, the centre should show the colour of high quality and the background that of low quality. We turn it into a criterion of our own: **take the γ that sets the two farthest apart.** With the typical saliency $c$ of the centre and $b < c$ of the background, $v(c) - v(b)$ is largest at
+# Footnote 4 of the paper gives a rule: on a face photo that complies with the rules for passports (ICAO 9303), the centre should be in the colour of high quality and the background in that of low quality. We turn it into a criterion of our own: **take the γ that sets the two farthest apart.** If the typical saliency is $c$ in the centre and $b < c$ in the background, $v(c) - v(b)$ is largest at
 #
 # $$10^{\gamma} = \frac{1}{c\,b},\qquad\text{where}\qquad v(c) = 1 - v(b) = \frac{c}{c + b}.$$
 #
-# (Exercise 4 asks you to prove it. Over many photos we take the geometric means of $c$ and of $b$.) *Centre* is the middle third in height and width: eyes, nose and mouth. *Background* is a frame between a sixteenth and an eighth of the size away from the edge; nearer to it, convolutions without padding hardly see the pixels. Both are medians, so that outliers do not count.
+# (Exercise 4 asks you to prove it. Over many photos we take the geometric means of $c$ and of $b$.) The *centre* is the middle third in height and width, which holds the eyes, nose and mouth. The *background* is a frame between a sixteenth and an eighth of the image size from the edge; closer to the edge, convolutions without padding hardly see the pixels. We take the median of each, so that outliers do not count.
 
 
 # %%
@@ -198,7 +198,7 @@ def fit_gamma(centre: torch.Tensor, background: torch.Tensor) -> float:
 
 
 # %% [markdown]
-# The package carries these two numbers for each of the 100 LFW photos that its constants were fitted on, as $\hat S/\hat Q$, because $\alpha$ and $r$ were fitted after the measurement; multiplying by $\hat Q$ restores $\hat S$. The better half of the photos stands in for passport photos:
+# The package comes with these two numbers for each of the 100 LFW photos that its constants were fitted on. They are stored as $\hat S/\hat Q$, because $\alpha$ and $r$ were fitted after the measurement; multiplying by $\hat Q$ restores $\hat S$. The better half of the photos stands in for passport photos:
 
 # %%
 rows = list(csv.DictReader(files("plqlite").joinpath("calibration.csv").read_text().splitlines()))
@@ -219,7 +219,7 @@ for model in (sface, facenet):
 # %% [markdown]
 # ## Why not stretch each map to its own range?
 #
-# Most saliency tools do just that: subtract the map's minimum, divide by its range. Every map then uses the whole colour scale, and looks convincing. Watch what becomes of a good photo and a hopeless one, the same face under heavy blur:
+# Most saliency tools do just that: they subtract the map's minimum and divide by its range. Every map then uses the whole colour scale and looks convincing. See what this does to a good photo and a hopeless one, the same face heavily blurred:
 
 # %%
 pair = torch.cat([images[:1], gaussian_blur(images[:1], 25, 4.0)])
@@ -227,7 +227,7 @@ pair_quality, pair_saliency = quality_and_saliency(sface, pair)
 
 
 def stretched(saliency):
-    """Per-image min-max, the usual way. Do not use it."""
+    """Per-image min-max scaling, as in most saliency tools. Do not use it."""
     low, high = saliency.flatten(1).quantile(0.01, 1), saliency.flatten(1).quantile(0.99, 1)
     return ((saliency - low.view(-1, 1, 1)) / (high - low).view(-1, 1, 1)).clamp(0, 1)
 
@@ -247,9 +247,9 @@ figure.colorbar(drawn, ax=axes, label="map")
 plt.show()
 
 # %% [markdown]
-# *Middle: the two maps are hard to tell apart in level, and the blurred face seems to have green regions. Right: on the fixed scale it has none. That is why the paper forbids per-image scaling, and why nothing in this package does it. The arithmetic is plain: every $\hat S$ of an image carries the factor $\hat Q$, and stretching divides it out again. All the work of step 1 is thrown away.*
+# *Middle: the two maps seem to be at much the same level, and the blurred face seems to have green regions. Right: on the fixed scale it has none. This is why the paper forbids per-image scaling, and why nothing in this package does it. The arithmetic is simple: every $\hat S$ of an image carries the factor $\hat Q$, and stretching divides it out again. All the work of step 1 is thrown away.*
 #
-# (We cut the extremes at 1 % first; the plain minimum and maximum let one outlier decide about the whole map, which is worse.)
+# (We clip the extremes at 1 % first. With the plain minimum and maximum, a single outlier decides what the whole map looks like, which is worse.)
 
 # %%
 print(f"mean of the stretched maps {minmax[0].mean():.1f} and {minmax[1].mean():.1f}")
@@ -261,7 +261,7 @@ assert fixed[1].mean() < 0.05 * fixed[0].mean()
 # %% [markdown]
 # ## γ depends on the units of the input
 #
-# A gradient has units: quality per grey level. Feed the same network pixels in 0..1 instead of 0..255, and every gradient is 255 times as large; γ must fall by $2\log_{10}255 \approx 4.8$ to draw the same map. Published values of γ therefore mean nothing without the range of the input. Ours are always for RGB in 0..255, whatever a network scales its input to.
+# A gradient has units: quality per grey level. Feed the same network pixels in 0..1 instead of 0..255, and every gradient is 255 times as large; γ must fall by $2\log_{10}255 \approx 4.8$ to draw the same map. Published values of γ therefore mean nothing without the range of the input. Ours are always for RGB in 0..255, whatever range a network rescales its input to.
 
 # %%
 small = (images / 255).requires_grad_()
@@ -278,7 +278,7 @@ torch.testing.assert_close(
 # %% [markdown]
 # ## Two networks, one photo
 #
-# Everything together is `plqlite.explain`. The colours of one network can be compared from photo to photo; those of two networks only as far as the rule for γ makes them comparable.
+# `plqlite.explain` does all of this in one call. Within one network, colours can be compared from photo to photo; between two networks, only as far as the rule for γ makes them comparable.
 
 # %%
 rows, labels = [], []
@@ -291,7 +291,7 @@ for model in (sface, facenet):
 plqlite.grid(rows, labels)
 
 # %% [markdown]
-# The same with your hands: the panel redraws as you change the network, γ, the passes, the seed or the reading (in a live notebook).
+# Now try it yourself: in a live notebook, the panel redraws as you change the network, γ, the number of passes, the seed or the reading.
 
 # %%
 plqlite.explore([sface, facenet], portraits["astronaut"])
@@ -299,9 +299,9 @@ plqlite.explore([sface, facenet], portraits["astronaut"])
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Draw the astronaut's map for γ from 7 to 15. Which γ makes half of its pixels better than 0.5? Is it a good choice?
-# 2. **Another sum.** Replace the mean magnitude of Eq. 5 by the largest of the three. How much does the *order* of the pixels change (rank correlation)?
-# 3. **Is the map smooth?** Move the astronaut by one pixel. What is the correlation between the map and the moved map, pixel by pixel, and after averaging over 7×7 pixels? What does that say about trusting a single pixel?
-# 4. **Prove it.** Show that $v(c) - v(b)$ is largest at $10^\gamma = 1/(cb)$, and that there $v(c) = c/(c+b)$.
+# 1. **Change a number.** Draw the astronaut's map for γ from 7 to 15. Which γ puts half of its pixels above 0.5? Is it a good choice?
+# 2. **Largest instead of mean.** In Eq. 5, take the largest of the three magnitudes instead of their mean. How much does the *order* of the pixels change (rank correlation)?
+# 3. **Is the map smooth?** Shift the astronaut by one pixel. How well does the map of the shifted photo correlate with the original map, pixel by pixel, and after averaging over 7×7 pixels? What does that say about trusting a single pixel?
+# 4. **Prove it.** Show that $v(c) - v(b)$ is largest at $10^\gamma = 1/(cb)$, and that $v(c) = c/(c+b)$ there.
 #
-# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [04 · Does repairing low-quality pixels raise the quality?](04_inpainting.ipynb)
+# Solutions: [solutions/03_saliency.ipynb](solutions/03_saliency.ipynb) · Back: [02](02_quality_node.ipynb) · Next: [04 · Does inpainting low-quality pixels raise the quality?](04_inpainting.ipynb)

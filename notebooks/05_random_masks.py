@@ -12,16 +12,16 @@
 # ---
 
 # %% [markdown]
-# # 05 · Does a disturbance show up where it is?
+# # 05 · Does a perturbation show up where it is?
 #
 # | | |
 # |---|---|
-# | **Question** | Cover a part of a face. Does the image lose quality, and does the map turn red in that very place? |
-# | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how sure its result is, and say what it does not prove. |
-# | **Time** | 15 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map turn red in exactly that place? |
+# | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how certain its result is, and say what it does not prove. |
+# | **Time** | 15 minutes to read; 50 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
-# Nobody can say what the true quality of a pixel is, so a map cannot be compared with the truth. But we can take quality *away*, in a place that we choose: a black square holds nothing to recognise. If the map means what it says, the pixels under the square must lose.
+# Nobody knows the true quality of a pixel, so there is nothing to compare a map with. But we can take quality *away*, in a place of our choice: there is nothing to recognise in a black square. If the map means what it says, the pixels under the square must lose quality.
 
 # %%
 import io
@@ -35,11 +35,22 @@ import pandas as pd
 import torch
 
 import plqlite
-from plqlite.dataset import aligned_faces
-from plqlite.disturb import COLOURS, SIZES, coloured_mask, random_mask, scaled_size
-from plqlite.experiment import mask_experiment
-from plqlite.measure import mean_over_identities, pixel_change, quality_change, share_positive
-from plqlite.show import draw_map
+from plqlite.experiments.dataset import aligned_faces
+from plqlite.experiments.masks import (
+    COLOURS,
+    SIZES,
+    coloured_mask,
+    mask_experiment,
+    random_mask,
+    scaled_size,
+)
+from plqlite.experiments.statistics import (
+    mean_over_identities,
+    pixel_change,
+    quality_change,
+    share_positive,
+)
+from plqlite.figures import draw_map
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -49,9 +60,9 @@ faces = {
 }  # model -> person -> (3, H, W)
 
 # %% [markdown]
-# ## The disturbance
+# ## The perturbation
 #
-# A black square with sides of $s = 10, 20, 30, 40, 50$ pixels in a crop that is 112 pixels wide (in larger crops it grows with them), somewhere in the inner 90 % of the face. `random_mask` returns the image and the mask:
+# A black square with a side of $s = 10, 20, 30, 40$ or $50$ pixels in a crop that is 112 pixels wide (in larger crops it grows in proportion), somewhere in the inner 90 % of the crop. `random_mask` returns the masked image and the mask:
 
 # %%
 face = faces["sface"]["astronaut"]
@@ -74,57 +85,63 @@ plt.show()
 #
 # $$\Delta_{\hat Q} = \hat Q(I) - \hat Q(I_m) \qquad\qquad \Delta_p = \frac{1}{|\mathcal{P}_m|}\sum_{p\,\in\,\mathcal{P}_m} P(I)_p - P(I_m)_p$$
 #
-# Both are positive when the mask does harm. They are small differences of numbers that come from random dropout, so it matters that both images see the *same* dropout masks: what luck there is hits both sides, and most of it cancels ([01](01_ser_fiq.ipynb)). `explain` sees to that, with one seed for all images.
+# Both are positive if the mask does harm. They are small differences between numbers that depend on random dropout, so it matters that both images get the *same* dropout masks: chance then affects both alike, and most of it cancels ([01](01_ser_fiq.ipynb)). `explain` sees to that, with one seed for all images.
 
 
 # %%
-def compare(model, face, mask, colour=COLOURS["black"]):
-    """Explain a face without and with a mask: both explanations, and the two differences."""
-    clean = plqlite.explain(model, face[None])
-    masked = plqlite.explain(model, coloured_mask(face, mask, colour)[None])
-    delta_q = quality_change(clean, masked).item()  # Eq. 8
-    delta_p = pixel_change(clean, masked, mask[None]).item()  # Eq. 9
+def compare(model, face, masks, colour=COLOURS["black"]):
+    """Explain a face without and with masks (B, H, W): both explanations, and the two differences (B,)."""
+    covered = torch.stack([coloured_mask(face, mask, colour) for mask in masks])  # (B, 3, H, W)
+    clean, masked = plqlite.explain(model, face[None]), plqlite.explain(model, covered)
+    delta_q = quality_change(clean, masked)  # Eq. 8
+    delta_p = pixel_change(clean, masked, masks)  # Eq. 9
     return clean, masked, delta_q, delta_p
 
 
 def square(face, size, top, left):
-    """A mask (H, W) with a square of a size at 112 pixels; top and left are shares of the width."""
+    """A square mask (H, W): its size in a crop of 112 pixels; top and left as fractions of the width."""
     width, side = face.shape[-1], scaled_size(size, face.shape[-1])
     mask = torch.zeros(width, width, dtype=torch.bool, device=face.device)
     mask[round(top * width) :, round(left * width) :][:side, :side] = True
     return mask
 
 
-clean, masked, delta_q, delta_p = compare(models["sface"], face, square(face, 40, top=0.32, left=0.3))
-by_hand = (clean.plq - masked.plq)[0, square(face, 40, top=0.32, left=0.3)].mean().item()
-print(f"a square of 40 pixels on eyes and nose: Δ_Q̂ = {delta_q:.1f}, Δ_p = {delta_p:.1f}")
-assert abs(delta_p - by_hand) < 1e-5
+mask = square(face, 40, top=0.32, left=0.3)
+clean, masked, delta_q, delta_p = compare(models["sface"], face, mask[None])
+print(f"a square of 40 pixels over eyes and nose: Δ_Q̂ = {delta_q[0]:.1f}, Δ_p = {delta_p[0]:.1f}")
+by_hand = (clean.plq - masked.plq)[0, mask].mean()
+assert abs(delta_p[0] - by_hand) < 1e-5
 
 # %% [markdown]
 # ## One face, all sizes, two places
 #
-# Maps are drawn on the fixed scale 0..1. Look for the square in them.
+# The maps are drawn on the fixed scale 0..1. Look for the square in them.
 
 # %%
 places = {"face": (0.3, 0.3), "corner": (0.05, 0.05)}
 
 
+def draw_column(face_axis, map_axis, image, plq, titles):
+    """Draw a face and, below it, its map."""
+    face_axis.imshow(image.permute(1, 2, 0).cpu() / 255)
+    draw_map(map_axis, plq.cpu().numpy())
+    for axis, title in zip((face_axis, map_axis), titles):
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+
+
 def gallery(model, face):
-    """The clean face, then sizes; for each place a row of masked faces and one of their maps."""
+    """For each place draw a row of faces, clean and with each size of square, above a row of their maps."""
     figure, axes = plt.subplots(4, 1 + len(SIZES), figsize=(8.4, 6.2), dpi=65, layout="constrained")
     costs = {}
     for rows, (place, (top, left)) in zip((axes[:2], axes[2:]), places.items()):
-        for face_axis, map_axis, size in zip(*rows, (0, *SIZES)):  # a square of 0 pixels: clean
-            mask = square(face, size, top, left)
-            masked = plqlite.explain(model, coloured_mask(face, mask, COLOURS["black"])[None])
-            face_axis.imshow(coloured_mask(face, mask, COLOURS["black"]).permute(1, 2, 0).cpu() / 255)
-            face_axis.set_title(f"{place}, s = {size}" if size else "clean", fontsize=9)
-            draw_map(map_axis, masked.plq[0].cpu().numpy())
-            if size:
-                _, _, *costs[place, size] = compare(model, face, mask)
-                map_axis.set_title("{:+.2f}, {:+.2f}".format(*costs[place, size]), fontsize=9)
-    for axis in axes.flat:
-        axis.set_axis_off()
+        masks = torch.stack([square(face, size, top, left) for size in SIZES])
+        clean, masked, *differences = compare(model, face, masks)
+        draw_column(*rows[:, 0], face, clean.plq[0], ("clean", ""))
+        for column, size, mask, plq, *cost in zip(rows.T[1:], SIZES, masks, masked.plq, *differences):
+            costs[place, size] = delta_q, delta_p = [each.item() for each in cost]
+            titles = f"{place}, s = {size}", f"{delta_q:+.2f}, {delta_p:+.2f}"
+            draw_column(*column, coloured_mask(face, mask, COLOURS["black"]), plq, titles)
     figure.suptitle(model.name)
     plt.show()
     return costs
@@ -133,9 +150,9 @@ def gallery(model, face):
 costs = {name: gallery(model, faces[name]["astronaut"]) for name, model in models.items()}
 
 # %% [markdown]
-# *SFace first, FaceNet below; above each map $\Delta_{\hat Q}$ and $\Delta_p$. On the face the square shows as a patch of red where the clean map is green: at 10 pixels hardly for SFace, clearly for FaceNet. In the corner there is less to lose. And under a large square on the face the* whole *map turns red.*
+# *SFace first, then FaceNet; above each map, $\Delta_{\hat Q}$ and $\Delta_p$. On the face, the square shows as a red patch where the clean map is green: at 10 pixels hardly for SFace, clearly for FaceNet. In the corner there is less to lose. And with a large square on the face, the* whole *map turns red.*
 #
-# A picture convinces quickly, sometimes too quickly. So we shall count.
+# A picture convinces quickly, sometimes too quickly. So let us count.
 
 # %%
 for name in models:
@@ -147,21 +164,21 @@ for name in models:
 # %% [markdown]
 # ## Drag it yourself
 #
-# In a live notebook the next cell draws a panel: move the square over the face, and watch the two differences and the map. (A static page shows its name alone.)
+# When run in JupyterLab, the next cell draws a panel: move the square over the face, and watch the two differences and the map. (On a static page you see only its name.)
 
 
 # %%
 def drag(network, person, size, left, top, colour):
-    """Cover a square of a face, and draw what that does."""
+    """Cover a square of a face, and draw the effect."""
     face = faces[network][person]
     mask = square(face, size, top, left)
-    _, masked, delta_q, delta_p = compare(models[network], face, mask, COLOURS[colour])
-    label = f"Δ_Q̂ = {delta_q:+.2f}, Δ_p = {delta_p:+.2f}"
+    _, masked, delta_q, delta_p = compare(models[network], face, mask[None], COLOURS[colour])
+    label = f"Δ_Q̂ = {delta_q[0]:+.2f}, Δ_p = {delta_p[0]:+.2f}"
     return plqlite.show(coloured_mask(face, mask, COLOURS[colour])[None], masked, [label])
 
 
 def panel(draw, **controls):
-    """Redraw a picture whenever a control changes."""
+    """A picture that is redrawn whenever a control changes."""
     picture = ipywidgets.Image(format="png", layout={"width": "660px"})
 
     def redraw(_=None):
@@ -189,7 +206,7 @@ panel(
 # %% [markdown]
 # ## Many masks
 #
-# An experiment is a table: a row for each face, size and place. `mask_experiment` makes it. Nine faces, five sizes, four random places each:
+# An experiment is a table with a row for each face, size and place. `mask_experiment` computes it. Nine faces, five sizes, four random places for each:
 
 # %%
 tables = {name: mask_experiment(model, faces[name], seeds=range(4)) for name, model in models.items()}
@@ -199,7 +216,7 @@ large[["image", "size", "seed", "delta_q"]].round(1)
 
 # %%
 def distributions(tables):
-    """Δ_Q̂ and Δ_p by size, for both models, on the same axes (Fig. 5)."""
+    """Draw Δ_Q̂ and Δ_p by size, for both models, on the same axes (Fig. 5)."""
     _, axes = plt.subplots(2, 2, figsize=(9, 5.2), layout="constrained", sharex=True, sharey=True)
     for row, (name, table) in zip(axes, tables.items()):
         for axis, column, label in zip(row, ("delta_q", "delta_p"), (r"$\Delta_{\hat Q}$", r"$\Delta_p$")):
@@ -215,23 +232,23 @@ def distributions(tables):
 distributions(tables)
 
 # %% [markdown]
-# *How $\Delta_{\hat Q}$ (left) and $\Delta_p$ (right) are distributed, as in Fig. 5 of the paper. Above the line the mask did harm; the bar in the middle is the median.*
+# *Distributions of $\Delta_{\hat Q}$ (left) and $\Delta_p$ (right), as in Fig. 5 of the paper. Above the line, the mask did harm; the bar in the middle is the median.*
 #
-# ## How often, and how sure?
+# ## How often, and how certain?
 #
-# Nine people are few, and their thirty-six masks of a size are not thirty-six independent trials: what happens on one face tends to happen again on the same face. So the intervals come from drawing *people* again and again, each with all their masks (a bootstrap over identities, 95 %). Even these are too narrow rather than too wide: six of the nine stand in one group photo, and where all 36 masks agree the interval shrinks to a point, which no one should take for certainty.
+# Nine subjects are few, and their thirty-six masks of one size are not thirty-six independent trials: what happens on one face tends to happen again on the same face. So the intervals come from resampling *subjects*, each with all of their masks (a bootstrap over identities, 95 %). Even these are too narrow rather than too wide: six of the nine are in one group photo, and where all 36 masks agree, the interval shrinks to a point, which nobody should mistake for certainty.
 
 
 # %%
 def by_size(table, values, estimate):
-    """An estimate (mean, low, high, count) of some values for each size of mask."""
+    """For each size of mask, an estimate (mean, low, high, count) from its values."""
     groups = values.groupby(table["size"])
     rows = {size: estimate(group, table["identity"][group.index])._asdict() for size, group in groups}
     return pd.DataFrame(rows).T
 
 
 def draw_estimates(axis, rows, label, shift, marker="o"):
-    """Points with intervals by size."""
+    """Draw points with intervals by size."""
     errors = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
     axis.errorbar(rows.index + shift, rows["mean"], errors, fmt=marker, capsize=3, label=label)
 
@@ -270,7 +287,7 @@ share = shares(tables)
 # The paper's findings, as claims:
 #
 # 1. The *pixels* under the mask lose quality: $\Delta_p > 0$ for most masks at every size, for both networks. Even the lower ends of the intervals are above one half.
-# 2. The *image* as a whole loses quality when the mask is large enough. SFace's $\hat Q$ falls under most masks of 20 pixels and more; at 10 nine people do not settle it. FaceNet's $\hat Q$ *rises* under most masks of 10 pixels, and falls under nearly all of 50; in between nine people hardly settle it. The paper, on many more people, saw FaceNet react from 30 pixels on.
+# 2. The *image* as a whole loses quality if the mask is large enough. SFace's $\hat Q$ falls under most masks of 20 pixels or more; at 10 pixels, nine subjects do not settle it. FaceNet's $\hat Q$ *rises* under most masks of 10 pixels and falls under nearly all of 50; in between, nine subjects hardly settle it. The paper, with many more subjects, saw FaceNet react from 30 pixels on.
 
 # %%
 for name in models:
@@ -285,9 +302,9 @@ assert (share["facenet", "delta_q"]["high"][[20, 30]] > 0.5).all()
 # %% [markdown]
 # ## Is it the place, or the whole map?
 #
-# Now be the critic. Every gradient carries the factor $\hat Q$ (Eq. 3, [02](02_quality_node.ipynb)), so the level of the whole map hangs on it. If a mask lowers $\hat Q$, then $P$ falls *everywhere*, and $\Delta_p > 0$ would follow even if the map knew nothing of the place. So ask something that the level of the map cannot change: the *order* of the pixels.
+# Now play the critic. $\hat Q$ is a factor of every gradient (Eq. 3, [02](02_quality_node.ipynb)), so the level of the whole map depends on it. If a mask lowers $\hat Q$, then $P$ falls *everywhere*, and $\Delta_p > 0$ would follow even if the map knew nothing of the place. So look at something that the level of the map cannot change: the *order* of the pixels.
 #
-# Pick one covered pixel and one that is not. How likely is it that the covered one has the lower $P$? This chance is the area under the ROC curve (AUC) of $1-P$ as a detector of the mask: 1 is perfect, 0.5 is guessing. Multiply $\hat Q$ by anything, and it stays the same. We can even compute it *before* the mask is there, on the clean map: so much was due to the place itself. If it rises when the mask comes, the map has answered to the mask.
+# Pick one covered pixel and one that is not covered. How likely is it that the covered one has the lower $P$? This probability is the area under the ROC curve (AUC) of $1-P$ as a detector of the mask: 1 is perfect, 0.5 is guessing. Multiply $\hat Q$ by any positive number, and the AUC stays the same. We can even compute it *before* the mask is there, on the clean map: that much is due to the place itself. If it rises when the mask is added, the map has responded to the mask.
 
 
 # %%
@@ -316,9 +333,9 @@ def finding(tables):
 before, after, rise = finding(tables)
 
 # %% [markdown]
-# *Right:* at every size, for both networks, the AUC rises. The map has answered to the place, and not with its level alone: this is a stronger statement than $\Delta_p > 0$.
+# *Right:* at every size, for both networks, the AUC rises. The map has responded in that place, and not only with its overall level: this is a stronger statement than $\Delta_p > 0$.
 #
-# *Left:* but look where it starts and where it ends. Before, a mask mostly lies on what the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's is no better than guessing; FaceNet's is, from 20 pixels on, yet far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
+# *Left:* but look where it starts and where it ends. Before, a mask is mostly on pixels that the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's AUC is no better than guessing; FaceNet's is, from 20 pixels on, but far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
 
 # %%
 for name in models:
@@ -331,10 +348,10 @@ assert (after["facenet"]["low"][[20, 30, 40, 50]] > 0.5).all()
 # %% [markdown]
 # ## Where does a mask hurt most?
 #
-# Move a black square of 30 pixels over the nine faces in steps, and average $\Delta_{\hat Q}$ for each place of its centre. Only $\hat Q$ is needed, no map, and the closed form of [01](01_ser_fiq.ipynb) gives it without a single dropout mask.
+# Move a black square of 30 pixels across the nine faces in steps, and average $\Delta_{\hat Q}$ for each position of its centre. Only $\hat Q$ is needed, no map, and the closed form of [01](01_ser_fiq.ipynb) gives it without a single dropout mask.
 
 # %%
-STEPS = np.linspace(0.05, 0.95 - 30 / 112, 7)  # of the upper left corner, as a share of the width
+STEPS = np.linspace(0.05, 0.95 - 30 / 112, 5)  # of the upper left corner, as fractions of the width
 
 
 def quality(model, images):
@@ -344,16 +361,16 @@ def quality(model, images):
 
 
 def sensitivity(model, face):
-    """Δ_Q̂ for each place of a square of 30 pixels: (7, 7)."""
+    """Δ_Q̂ for each position of a square of 30 pixels: (5, 5)."""
     masks = [square(face, 30, top, left) for top in STEPS for left in STEPS]
-    covered = torch.stack([coloured_mask(face, mask, COLOURS["black"]) for mask in masks])  # (49, 3, H, W)
+    covered = torch.stack([coloured_mask(face, mask, COLOURS["black"]) for mask in masks])  # (25, 3, H, W)
     return (quality(model, face[None]) - quality(model, covered)).view(len(STEPS), len(STEPS)).cpu()
 
 
 hurts = {
     name: torch.stack([sensitivity(model, face) for face in faces[name].values()]).mean(0)
     for name, model in models.items()
-}  # (7, 7)
+}  # (5, 5)
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), dpi=80, layout="constrained")
@@ -368,20 +385,19 @@ figure.colorbar(drawn, ax=axes, label=r"$\Delta_{\hat Q}$, mean of nine faces")
 plt.show()
 
 # %% [markdown]
-# *Red: a square with its centre here lowers the quality; blue: it raises it. The mean of nine faces, laid over the crop of one of them.* For both networks a mask in the middle costs more than one in the corners; for SFace it is the whole band of the eyes. FaceNet has a surprise: along the border a black square *raises* $\hat Q$. Hair and background tell it nothing of the person, so perhaps it does better without them; but that is a guess, and this picture cannot test it.
+# *Red: a square centred here lowers the quality; blue: it raises it. The mean over nine faces, drawn over the crop of one of them.* For both networks, a mask in the middle costs more than one in the corners; for SFace, so does one anywhere in the band of the eyes. FaceNet holds a surprise: along most of the border, a black square *raises* $\hat Q$. Hair and background tell it nothing about the person, so perhaps it does better without them; but that is a guess, and this picture cannot test it.
 
 # %%
 for name, loss in hurts.items():
-    middle = loss[2:5, 2:5].mean().item()
-    corners = loss[[0, 0, -1, -1], [0, -1, 0, -1]].mean().item()
+    middle, corners = loss[2, 2], loss[[0, 0, -1, -1], [0, -1, 0, -1]]
     print(f"{name}: mean Δ_Q̂ in the middle {middle:.1f}")
-    assert middle > corners
+    assert middle > corners.max()
 assert hurts["facenet"].min() < -0.05 < hurts["sface"].min()
 
 # %% [markdown]
 # ## On a full data set
 #
-# The paper used ColorFERET; LFW is free. With either on your disk the same analysis runs on it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data, and is not measured again.
+# The paper used ColorFERET; LFW is free. With either on your disk, the same analysis runs on it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data and is not measured again.
 
 
 # %%
@@ -406,9 +422,9 @@ else:
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Take ten dropout passes instead of a hundred. How much do $Q(I) - Q(I_m)$ and $\Delta_p$ scatter from seed to seed, for masks of 30 pixels (FaceNet)? One of the two may surprise you.
+# 1. **Change a number.** Use ten dropout passes instead of a hundred. How much do $Q(I) - Q(I_m)$ and $\Delta_p$ scatter from seed to seed, for masks of 30 pixels (FaceNet)? One of the two may surprise you.
 # 2. **Break the pairing.** Explain the clean and the masked face with *different* seeds. How much does $\Delta_{\hat Q}$ of a mask of 10 pixels scatter now, and how much with a shared seed?
-# 3. **Find the mask.** If you have the clean photo after all, $P(I) - P(I_m)$ is a detector, too. What is its AUC?
-# 4. **One mask or many?** Compute the interval of the share of $\Delta_{\hat Q} > 0$ as if all masks were independent, and compare it with the one over identities. Which is the wider, and why is the narrow one wrong?
+# 3. **Find the mask.** If you do have the clean photo, $P(I) - P(I_m)$ is a detector, too. What is its AUC?
+# 4. **One mask or many?** Compute the interval of the share of $\Delta_{\hat Q} > 0$ as if all masks were independent, and compare it with the interval over identities. Which is wider, and why is the narrow one wrong?
 #
 # Solutions: [solutions/05_random_masks.ipynb](solutions/05_random_masks.ipynb) · Back: [04](04_inpainting.ipynb) · Next: [06 · Does its colour matter?](06_mask_colours.ipynb)

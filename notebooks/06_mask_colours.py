@@ -16,12 +16,12 @@
 #
 # | | |
 # |---|---|
-# | **Question** | A black square is an odd thing to have on a face. Does the map also see a red one, a white one, one in the colour of the skin? |
-# | **Outcome** | You can test a map against any disturbance, compare many of them on the same places, and say which hides best. |
-# | **Time** | 10 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Question** | A black square is an odd thing to have on a face. Does the PLQ map also show a red one, a white one, or one in the colour of the skin? |
+# | **Outcome** | You can test a PLQ map with any perturbation, compare many of them in the same places, and say which one is the hardest to find. |
+# | **Time** | 10 minutes to read; 45 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §8.4.1, Fig. 13; needs [05](05_random_masks.ipynb) |
 #
-# In [05](05_random_masks.ipynb) every mask was black. Perhaps the map merely reacts to black, or to strong edges. So the paper repeats the experiment in twelve colours. We add a thirteenth: the colour of the subject's own skin, which should be the hardest to see.
+# In [05](05_random_masks.ipynb) every mask was black. Perhaps the map reacts only to black, or to strong edges. So the paper repeats the experiment in twelve colours. We add a thirteenth, the colour of the subject's own skin, which should be the hardest to see.
 
 # %%
 import os
@@ -35,11 +35,10 @@ from scipy.stats import spearmanr
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 import plqlite
-from plqlite.dataset import aligned_faces
-from plqlite.disturb import COLOURS, skin_colour
-from plqlite.experiment import cover, mask_experiment
-from plqlite.measure import mean_over_identities, pixel_change
-from plqlite.show import draw_map
+from plqlite.experiments.dataset import aligned_faces
+from plqlite.experiments.masks import COLOURS, cover, mask_experiment, skin_colour
+from plqlite.experiments.statistics import mean_over_identities, pixel_change
+from plqlite.figures import draw_map
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -47,12 +46,12 @@ faces = {
     name: {person: plqlite.load_face(photo, model)[0] for person, photo in portraits.items()}
     for name, model in models.items()
 }  # model -> person -> (3, H, W)
-colours = COLOURS | {"skin": skin_colour}  # a colour, or a function that measures one on the image
+colours = COLOURS | {"skin": skin_colour}  # a colour, or a function that measures one in the image
 
 # %% [markdown]
-# ## The colour of a skin
+# ## The colour of the skin
 #
-# Measured, not guessed: the median red, green and blue of the pixels around nose and cheeks. Each face gets a colour of its own. (One of the nine photos is grey, and so is its skin.)
+# It is measured, not guessed: the median red, green and blue of the pixels around the nose and the cheeks. Each face gets its own colour. (One of the nine photos is black and white, so its skin is grey.)
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(4.6, 2.2), dpi=80, layout="constrained")
@@ -64,31 +63,30 @@ for axis, person in zip(axes, ("astronaut", "grace_hopper")):
 plt.show()
 
 # %% [markdown]
-# *Each portrait carries a square of 30 pixels in the colour of its skin.*
+# *A square of 30 pixels on each portrait, in the colour of its skin.*
 #
 # ## One face, thirteen colours
 #
-# The same square, in the same place, in each colour (Fig. 13). The place was chosen by hand: under a square on the eyes SFace's whole map would turn red and hide what we look for ([05](05_random_masks.ipynb)).
+# The same square, in the same place, in each colour (Fig. 13). The place was chosen by hand: with a square over the eyes, SFace's whole map would turn red and hide what we are looking for ([05](05_random_masks.ipynb)).
 
 # %%
 SEED = 4
 
 
 def gallery(model, face, person):
-    """The clean face and the masked ones, each above its map."""
+    """Draw the clean face and the masked ones, each above its map."""
+    covered, squares = zip(*(cover(face, person, 30, colour, SEED) for colour in colours.values()))
+    clean, masked = plqlite.explain(model, face[None]), plqlite.explain(model, torch.stack(covered))
+    change = pixel_change(clean, masked, torch.stack(squares))  # (13,)
+    titles = ["P", *(f"Δ_p {each:+.2f}" for each in change)]
     figure, axes = plt.subplots(4, 7, figsize=(8.4, 5.6), dpi=65, layout="constrained")
-    pairs = zip([*axes[0], *axes[2]], [*axes[1], *axes[3]])
-    clean = plqlite.explain(model, face[None])
-    shown = {"clean": (face, clean, "P")}
-    for name, colour in colours.items():
-        covered, mask = cover(face, person, 30, colour, SEED)
-        masked = plqlite.explain(model, covered[None])
-        shown[name] = covered, masked, f"Δ_p {pixel_change(clean, masked, mask[None]).item():+.2f}"
-    for (face_axis, map_axis), (name, (image, explanation, label)) in zip(pairs, shown.items()):
-        face_axis.imshow(image.permute(1, 2, 0).cpu() / 255)
-        face_axis.set_title(name, fontsize=10)
-        draw_map(map_axis, explanation.plq[0].cpu().numpy())
-        map_axis.set_title(label, fontsize=9)
+    face_axes, map_axes = axes[::2].flat, axes[1::2].flat
+    for axis, name, image in zip(face_axes, ["clean", *colours], [face, *covered]):
+        axis.imshow(image.permute(1, 2, 0).cpu() / 255)
+        axis.set_title(name, fontsize=10)
+    for axis, title, plq in zip(map_axes, titles, [*clean.plq, *masked.plq]):
+        draw_map(axis, plq.cpu().numpy())
+        axis.set_title(title, fontsize=9)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.suptitle(model.name)
@@ -99,11 +97,11 @@ for name, model in models.items():
     gallery(model, faces[name]["astronaut"], "astronaut")
 
 # %% [markdown]
-# *Compare with the clean map, top left: where is the square? One face and one place prove nothing, so we count again.*
+# *Compare each map with the clean one, top left: can you tell where the square is? One face and one place prove nothing, so we measure many.*
 #
 # ## Many faces, many places
 #
-# Nine faces, three places each, a square of 30 pixels. All thirteen colours take the *same* places, so they can be compared pair by pair: what is easy or hard about a place cancels.
+# Nine faces, three places each, a square of 30 pixels. All thirteen colours are put in the *same* places, so they can be compared in pairs: whatever makes a place easy or hard cancels out.
 
 # %%
 tables = {
@@ -114,7 +112,7 @@ tables = {
 
 # %%
 def by_colour(table):
-    """Mean Δ_p of each colour, with its interval over identities; the smallest first."""
+    """Return the mean Δ_p of each colour, with its interval over subjects; the smallest first."""
     rows = {
         colour: mean_over_identities(group["delta_p"], group["identity"])._asdict()
         for colour, group in table.groupby("colour")
@@ -123,7 +121,7 @@ def by_colour(table):
 
 
 def draw_colours(axis, rows, label):
-    """A point with its interval for each colour, from the bottom to the top."""
+    """Draw a point with its interval for each colour, from the bottom up."""
     for place, (colour, row) in enumerate(rows.iterrows()):
         fill = np.array(COLOURS[colour]) / 255 if colour in COLOURS else "peachpuff"
         axis.plot([row["low"], row["high"]], [place, place], color="grey")
@@ -133,11 +131,11 @@ def draw_colours(axis, rows, label):
 
 
 def draw_both(found, label):
-    """The same for both models."""
+    """Draw both models, side by side."""
     _, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     for axis, (name, rows) in zip(axes, found.items()):
         draw_colours(axis, rows, label)
-        axis.set_title(f"{name}, n = {rows['count'].max():.0f} for each colour")
+        axis.set_title(f"{name}, n = {rows['count'].max():.0f} per colour")
     plt.show()
 
 
@@ -145,16 +143,16 @@ found = {name: by_colour(table) for name, table in tables.items()}
 draw_both(found, r"$\Delta_p$")
 
 # %% [markdown]
-# *Every colour lies to the right of zero: on average the covered pixels lose quality, whatever they are covered with.* That is the paper's finding, and our first claim. Each interval excludes zero:
+# *Every colour is to the right of zero: on average the covered pixels lose quality, whatever colour they are covered with.* That is what the paper found, and it is our first claim. Each interval excludes zero:
 
 # %%
 for rows in found.values():
     assert (rows["low"] > 0).all()
 
 # %% [markdown]
-# ## The mask that hides
+# ## The mask that hides best
 #
-# Most intervals overlap, since faces differ more than colours do:
+# But most of the intervals overlap, because faces differ more than colours do:
 
 # %%
 for name, table in tables.items():
@@ -162,21 +160,21 @@ for name, table in tables.items():
     assert spread["identity"] > 1.5 * spread["colour"]
     quality = torch.tensor(table.groupby("identity")["quality"].first().values)
     scaled = plqlite.scale_quality(quality, models[name].scaling.alpha, models[name].scaling.r)
-    print(f"{name}: {(scaled < 0.01).sum()} of {len(scaled)} faces have a Q̂ below 0.01 without any mask")
+    print(f"{name}: {(scaled < 0.01).sum()} of {len(scaled)} faces have a Q̂ below 0.01 even without a mask")
 
 # %% [markdown]
-# Two remedies. First, compare in *pairs*: for each face and place, the other colour minus the colour of the skin. Second, use the AUC of [05](05_random_masks.ipynb) in place of $\Delta_p$: it does not depend on the level of a map, and so the faces whose map is red all over from the start have their say, too. How much easier than the skin-coloured mask is each colour to find?
+# There are two remedies. First, compare in *pairs*: for each face and place, take the value for a colour minus the value for skin. Second, use the AUC of [05](05_random_masks.ipynb) instead of $\Delta_p$: it does not depend on the level of a map, so faces whose map is red all over to begin with count as much as the others. How much easier to find than the skin-coloured mask is each colour?
 
 
 # %%
 def against_skin(table, colour):
-    """Mean of AUC(colour) − AUC(skin) over the same faces and places, with its interval."""
+    """Return the mean of AUC(colour) − AUC(skin) over the same faces and places, with its interval."""
     pairs = table.pivot(index=["identity", "image", "seed"], columns="colour", values="auc")
     return mean_over_identities(pairs[colour] - pairs["skin"], pairs.index.get_level_values("identity"))
 
 
 def compare_with_skin(tables):
-    """The same for all colours and both models: draw the numbers and return them."""
+    """Compare all colours with skin for both models: draw the numbers and return them."""
     rows = {
         name: {colour: against_skin(table, colour)._asdict() for colour in COLOURS}
         for name, table in tables.items()
@@ -189,25 +187,25 @@ def compare_with_skin(tables):
 differences = compare_with_skin(tables)
 
 # %%
-clear = {name: set(rows.index[rows["low"] > 0.02]) for name, rows in differences.items()}
-loud = {"blue", "cyan", "green", "grey", "magenta", "purple", "red", "white", "yellow"}
-assert loud <= clear["sface"]
-assert loud | {"black"} <= clear["facenet"]
+clear = {name: set(rows.index[rows["low"] > 0.02]) for name, rows in differences.items()}  # well above 0
+nine = {"blue", "cyan", "green", "grey", "magenta", "purple", "red", "white", "yellow"}
+assert nine <= clear["sface"]
+assert nine | {"black"} <= clear["facenet"]
 black = differences["sface"].loc["black"]
 assert black["low"] < 0 < black["high"]
 assert all({"brown", "orange"} <= set(rows.index[:3]) for rows in differences.values())
 
 # %% [markdown]
-# *To the right of zero: easier to find than skin.* Twelve comparisons at once invite a false alarm, so we claim the clear ones alone: nine colours for both networks, and black for FaceNet. Brown and orange, warm as skin is, are among the three that come closest. And for SFace we cannot tell black from skin. Whoever tests maps with black masks alone, as we did in [05](05_random_masks.ipynb), does not see SFace at its best.
+# *To the right of zero: easier to find than skin.* Twelve comparisons at once invite a false alarm, so we claim only the clear ones: nine colours for both networks, and black for FaceNet. Brown and orange, warm colours like that of skin, are among the three that come closest to it. And for SFace we cannot tell black from skin. Anyone who tests maps with black masks only, as we did in [05](05_random_masks.ipynb), does not see SFace at its best.
 #
-# ## Is it the distance from the skin?
+# ## Is it the distance from the colour of the skin?
 #
-# If a network reacts to what does not belong on a face, a mask should be the easier to find the farther its colour is from the skin. CIEDE2000 measures how different two colours look to a human eye.
+# If a network reacts to what does not belong on a face, a mask should be easier to find the further its colour is from that of the skin. CIEDE2000 measures how different two colours look to the human eye.
 
 
 # %%
 def distance_from_skin(table, faces):
-    """CIEDE2000 between the mask's colour and the subject's skin, for each row of a table."""
+    """Return CIEDE2000 between the mask's colour and the subject's skin, for each row of a table."""
     skins = {image: rgb2lab(np.array(skin_colour(face)) / 255) for image, face in faces.items()}
     return [
         0.0 if colour == "skin" else deltaE_ciede2000(skins[image], rgb2lab(np.array(COLOURS[colour]) / 255))
@@ -235,14 +233,14 @@ assert rank["facenet"] > 0.6
 assert rank["sface"] < rank["facenet"] - 0.2
 
 # %% [markdown]
-# *For FaceNet mostly yes. For SFace much less: black, the farthest, is found about as badly as skin.* Thirteen colours are few, so this is a hint and no law. But it shows how such a map can be questioned: change one property of a disturbance, keep its place, and compare in pairs.
+# *For FaceNet, mostly yes. For SFace, much less so: black, the furthest of all, is found about as poorly as skin.* Thirteen colours are few, so this is a hint, not a law. But it shows how to question such a map: change one property of a perturbation, keep its place, and compare in pairs.
 #
 # ## On a full data set
 
 
 # %%
 def on_data_set(folder):
-    """Both models on a data set that a script in data_scripts/ has prepared."""
+    """Measure both models on a data set that a script in data_scripts/ has prepared."""
     return {
         name: mask_experiment(
             model, aligned_faces(folder, model), [30], colours, table=Path(folder, "mask_colours.csv")
@@ -265,9 +263,9 @@ else:
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Make the squares 15 and 45 pixels large. Does skin still hide best from FaceNet?
-# 2. **Colour or edge?** Cover the same places with the *mean colour of what is there*. That leaves no odd colour and little edge. Does $\Delta_p$ vanish?
-# 3. **Noise.** Cover them with random noise. Guess first: is it easier or harder to see than grey, its mean?
-# 4. **Who decides?** Repeat the paired comparison for SFace with $\Delta_p$ in place of the AUC. Which faces make the mean? What does that say of its interval?
+# 1. **Change a number.** Make the squares 15 and 45 pixels wide. Is skin still the hardest colour for FaceNet to find?
+# 2. **Colour or edge?** Cover the same places with the *mean colour of what is there*. That leaves no odd colour and hardly any edge. Does $\Delta_p$ vanish?
+# 3. **Noise.** Cover them with random noise. Guess first: is noise easier or harder to see than grey, its mean?
+# 4. **Who decides?** Repeat the paired comparison for SFace with $\Delta_p$ instead of the AUC. Which faces account for most of the mean? What does that say about its interval?
 #
-# Solutions: [solutions/06_mask_colours.ipynb](solutions/06_mask_colours.ipynb) · Back: [05](05_random_masks.ipynb) · Next: [08 · Why do some maps explode, and what cures it?](08_exploding_gradients.ipynb)
+# Solutions: [solutions/06_mask_colours.ipynb](solutions/06_mask_colours.ipynb) · Back: [05](05_random_masks.ipynb) · Next: [07 · Which rule does a passport photo break?](07_icao.ipynb)

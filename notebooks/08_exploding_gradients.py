@@ -16,9 +16,9 @@
 #
 # | | |
 # |---|---|
-# | **Question** | For some images the gradients are far too large and the map is green all over. Where does that come from, and does clipping help? |
-# | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot mend, and remove the cause. |
-# | **Time** | 10 minutes to read; under 60 seconds to run on two CPU cores |
+# | **Question** | For some images the gradients are far too large and the map is green all over. What causes this, and does clipping help? |
+# | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot fix, and remove the cause. |
+# | **Time** | 10 minutes to read; 60 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §6, §8.3, Fig. 12; needs [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) |
 #
 # The paper reports that gradients sometimes explode, and proposes "simple gradient clipping". It leaves the cause open. Here it is.
@@ -45,14 +45,14 @@ portraits = plqlite.sample_faces()
 names = list(portraits)
 
 # %% [markdown]
-# ## Many nearly equal photos
+# ## Many nearly identical photos
 #
-# To meet a rare event, look often. Each of the nine sample faces is moved by up to two pixels, made a little brighter or darker, and given a little noise, sixteen times over. Nobody would call these photos different.
+# To see a rare event, look often. Each of the nine sample faces is shifted by up to two pixels, made a little brighter or darker, and given a little noise, sixteen times over. Nobody would call the sixteen photos of one face different.
 
 
 # %%
-def disturbed(images, seed):
-    """Shift, brighten and add noise, a little; the same for every image of the batch."""
+def perturbed(images, seed):
+    """Shift, brighten and add noise, a little; the whole batch is shifted and brightened alike."""
     generator = torch.Generator().manual_seed(seed)
     down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
     brightness = 0.9 + 0.2 * torch.rand(1, generator=generator)
@@ -64,10 +64,10 @@ TIMES = 16
 photos = {}
 for name, model in models.items():
     faces = torch.cat([plqlite.load_face(portrait, model) for portrait in portraits.values()])
-    photos[name] = torch.cat([disturbed(faces, seed) for seed in range(TIMES)])  # (144, 3, H, W)
+    photos[name] = torch.cat([perturbed(faces, seed) for seed in range(TIMES)])  # (144, 3, H, W)
 
 # %% [markdown]
-# For each, the saliency under two readings of Eq. 3 (see [02](02_quality_node.ipynb)), divided by $\hat Q$, which every gradient carries as a factor. And one property of its embedding alone: $|\sum_k e_k|$. To be fair to both readings, each gets a γ of its own, by the rule of [03](03_saliency.ipynb).
+# For each photo we compute the saliency under two of the three readings of Eq. 3 (the paper's wording allows all three, see [02](02_quality_node.ipynb)). We divide it by $\hat Q$, a factor that every gradient carries. We also compute one property of the embedding alone: $|\sum_k e_k|$. To be fair to both readings, each gets its own γ, by the rule of [03](03_saliency.ipynb).
 
 # %%
 size, sum_of_e, gamma = {}, {}, {}
@@ -86,11 +86,11 @@ print("γ for Q̂ = 1:", {" ".join(key): round(value, 1) for key, value in gamma
 assert all(2.5 < gamma[name, "signed"] - gamma[name, "summed"] < 4 for name in models)
 
 # %% [markdown]
-# The two differ by about three, a factor of $10^{1.5}$ in saliency: a γ belongs to a reading as it belongs to a network. (The paper's 7.5 and 5.5 were set for `summed`.)
+# The two readings differ by about three in γ, which is a factor of $10^{1.5}$ in saliency: a γ belongs to one reading, just as it belongs to one network. (The paper's 7.5 and 5.5 were set for `summed`.)
 #
 # ## The explosion
 #
-# The two disturbed copies of Grace Hopper whose maps have the smallest and the largest mean saliency under `summed` (SFace), drawn for $\hat Q = 1$:
+# Here are the two perturbed copies of Grace Hopper whose maps have the smallest and the largest mean saliency under `summed` (SFace), drawn for $\hat Q = 1$:
 
 # %%
 model = models["sface"]
@@ -109,7 +109,7 @@ for reading in ("summed", "signed"):
 plqlite.grid(rows, labels)
 
 # %% [markdown]
-# *Rows 1 and 2: under `summed` two photos that look alike get maps that have nothing in common, as in Fig. 12. Rows 3 and 4: under `signed` the same two photos get nearly the same map.*
+# *Rows 1 and 2: under `summed`, two photos that look alike get maps that have nothing in common, as in Fig. 12. Rows 3 and 4: under `signed`, the same two photos get nearly the same map.*
 
 # %%
 blow_up = {
@@ -124,7 +124,7 @@ assert 0.7 < blow_up["signed"] < 1.4
 # %% [markdown]
 # ## The cause
 #
-# Under `summed` the weights of the quality node are $\hat Q/\sum_k e_k$. An embedding has features of both signs, and nothing keeps their sum away from zero. When it comes near, the weights, and with them all gradients, grow without bound. If that is the whole story, the mean saliency must be inversely proportional to $|\sum e|$: a line of slope −1 on logarithmic axes.
+# Under `summed` the weights of the quality node are $\hat Q/\sum_k e_k$. An embedding has features of both signs, and nothing keeps their sum away from zero. As the sum approaches zero, the weights grow without bound, and so do all gradients. If that is the whole story, the mean saliency must be inversely proportional to $|\sum e|$: a line of slope −1 on logarithmic axes.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=False)
@@ -143,13 +143,13 @@ for axis, name in zip(axes, models):
 plt.show()
 
 # %% [markdown]
-# *144 photos each. Red: the sum of the embedding's features all but decides how bright the map is. Green: under `signed` the line is flat. (The slope is not quite −1, because the faces differ a little in other ways too.)*
+# *144 photos for each network. Red: the sum of the embedding's features almost completely determines the level of the map. Green: under `signed` the line is flat. (The slope is not exactly −1, because the faces also differ a little in other ways.)*
 #
-# And $\sum e$ is an accident. It changes when the axes of the embedding space are turned, while no comparison of two faces does ([02](02_quality_node.ipynb)); an exploding map says nothing about the photo.
+# And $\sum e$ is an accident. It changes when the embedding space is rotated, whereas no comparison score of two faces does ([02](02_quality_node.ipynb)); an exploding map says nothing about the photo.
 #
-# ## What clipping can mend, and what it cannot
+# ## What clipping can fix, and what it cannot
 #
-# Two kinds are in use. *By value* cuts every entry of the gradient to a limit; *by norm* shrinks an image's whole gradient until its length is at the limit. Where should the limit be? Take quantiles over all 144 photos, from mild to strict, and look at the spread that is left: the ratio of the 95th to the 5th percentile of the mean saliency.
+# Two kinds of clipping are in use. Clipping *by value* cuts every entry of the gradient off at a limit; clipping *by norm* scales an image's whole gradient down until its length is within the limit. Where should the limit be? We take quantiles over all 144 photos, from mild to strict, and look at the spread that remains: the ratio of the 95th to the 5th percentile of the mean saliency.
 
 
 # %%
@@ -162,7 +162,7 @@ def gradients(model, images, reading):
 
 
 def spread(values):
-    """95th over 5th percentile."""
+    """95th percentile over 5th percentile."""
     return (values.quantile(0.95) / values.quantile(0.05)).item()
 
 
@@ -173,15 +173,15 @@ norms = raw.flatten(1).norm(dim=1)
 peaks = raw.flatten(1).abs().quantile(0.99, dim=1)
 unclipped = mean_over_channels(raw).mean((1, 2))
 
-shares = torch.linspace(0.95, 0.2, 16)  # the limit as a quantile: from mild to strict
+shares = torch.linspace(0.95, 0.2, 16)  # the limit as a quantile, from mild to strict
 by_value = [spread(mean_over_channels(clip_by_value(raw, peaks.quantile(q))).mean((1, 2))) for q in shares]
 by_norm = [spread(mean_over_channels(clip_by_norm(raw, norms.quantile(q))).mean((1, 2))) for q in shares]
 
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
-axis.axhline(spread(unclipped), color="tab:red", label="summed, not clipped")
+axis.axhline(spread(unclipped), color="tab:red", label="summed, unclipped")
 axis.plot(1 - shares, by_value, "o-", color="tab:orange", label="summed, clipped by value")
 axis.plot(1 - shares, by_norm, "s-", color="tab:blue", label="summed, clipped by norm")
-axis.axhline(spread(size["sface", "signed"]), color="tab:green", label="signed, not clipped")
+axis.axhline(spread(size["sface", "signed"]), color="tab:green", label="signed, unclipped")
 axis.set(
     xlabel="how strict the limit is (1 − quantile over the photos)",
     ylabel="spread of mean Ŝ (95th / 5th percentile)",
@@ -190,23 +190,23 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# *From left to right the limit grows stricter. Clipping by norm reaches the spread of `signed` only when it touches most of the photos.*
+# *The limit gets stricter from left to right. Clipping by norm comes down to the spread of `signed` only when it affects most of the photos.*
 #
-# But look at what that means. A limit that only touches the worst few leaves most of the spread: the rest of the range is not made of outliers, *every* map is scaled by the accident of its $\sum e$. A limit that touches most images gives every map that was clipped by norm *the same* level, whatever the photo is like: the limit speaks, not the image. Clipping hides the outlier. It does not make maps comparable.
+# But consider what that means. A limit that affects only the worst few leaves most of the spread, because the rest of the range does not consist of outliers: *every* map is scaled by the accident of its $\sum e$. A limit that affects most images gives every map that was clipped by norm *the same* level, whatever the photo is like: the level comes from the limit, not from the image. Clipping hides the outliers. It does not make maps comparable.
 
 # %%
 strict = clip_by_norm(raw, norms.quantile(0.25))
 levels = strict.flatten(1).norm(dim=1)[norms > norms.quantile(0.25)]
 assert spread(unclipped) > 10
 assert min(by_value[0], by_norm[0]) > 0.8 * spread(unclipped)  # mild: most of the spread is left
-touched = [1 - share for share, left in zip(shares, by_norm) if left <= spread(size["sface", "signed"])]
-assert min(touched) > 0.5  # as little spread as signed: most photos are touched
+affected = [1 - share for share, left in zip(shares, by_norm) if left <= spread(size["sface", "signed"])]
+assert min(affected) > 0.5  # as little spread as signed: most photos are affected
 assert (
     levels.max() / levels.min() - 1
 ).abs() < 1e-3  # strict: three images in four at one and the same level
 
 # %% [markdown]
-# By value there is a further price: pixels beyond the limit can no longer be told apart. Clipping by norm keeps the order of an image's pixels, since it only multiplies:
+# Clipping by value has a further cost: pixels beyond the limit can no longer be told apart. Clipping by norm keeps the order of an image's pixels, since it multiplies all of them by the same number:
 
 # %%
 worst = raw[loud][None]
@@ -229,11 +229,11 @@ print({title: f"{share:.0%}" for title, share in different.items()})
 assert different["clipped by value"] < 0.5 < different["clipped by norm"]
 
 # %% [markdown]
-# *The exploded map of Grace Hopper, without and with strict clipping. By value the face has become one plateau; by norm a map is left, at a level that the limit has chosen.*
+# *The exploded map of Grace Hopper, without and with strict clipping. Clipped by value, the face has become one plateau; clipped by norm, a map remains, at a level that the limit has chosen.*
 #
 # ## The cure
 #
-# `signed` divides by $\lVert e\rVert_1$, which cannot come near zero: for an embedding of length 1 it is at least 1. Nothing is left to clip.
+# `signed` divides by $\lVert e\rVert_1$, which cannot come near zero: for an embedding of length 1 it is at least 1. There is nothing left to clip.
 
 # %%
 for name in models:
@@ -243,13 +243,13 @@ for name in models:
     assert ratio["signed"] < 3.5
 
 # %% [markdown]
-# Nine people and 144 photos stay within a factor of four under `signed`. That is why it is our default, and why clipping is a function of its own here and no part of `explain`.
+# Under `signed`, 144 photos of nine subjects stay within a factor of four. That is why it is our default, and why clipping is a separate function here and not part of `explain`.
 #
 # ## Exercises
 #
-# 1. **Change a number.** Make the disturbance ten times smaller. Do the maps of one face still differ under `summed`? Why?
-# 2. **Predict.** From the embeddings alone, name the three of the 144 photos (FaceNet) whose `summed` map is the brightest. Check.
-# 3. **How often?** How likely is it that $|\sum e|$ is a tenth of its median or less, if embeddings are random points on the sphere? Compare with the 144 photos.
-# 4. **Prove it.** Under `summed`, $\nabla\mathcal M_Q = \hat Q\,\nabla\log|\sum_k e_k|$. Show it, and read off why the explosion is one of *scale*: the order of an image's pixels is that of $|\nabla \sum_k e_k|$, near zero or not.
+# 1. **Change a number.** Make the perturbation ten times smaller. Do the maps of one face still differ under `summed`? Why?
+# 2. **Predict.** From the embeddings alone, name the three of the 144 photos (FaceNet) whose maps have the largest mean saliency under `summed`. Check.
+# 3. **How often?** How likely is it that $|\sum e|$ is at most a tenth of its median, if embeddings are random points on the sphere? Compare with the 144 photos.
+# 4. **Prove it.** Under `summed`, $\nabla\mathcal M_Q = \hat Q\,\nabla\log|\sum_k e_k|$. Show this, and conclude that the explosion is one of *scale*: the order of an image's pixels is that of $|\nabla \sum_k e_k|$, whether the sum is near zero or not.
 #
-# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [06](06_mask_colours.ipynb) · Next: [10 · How do I use another network?](10_your_own_model.ipynb) · Start: [00](00_quickstart.ipynb)
+# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [07](07_icao.ipynb) · Next: [10 · How do I use another network?](10_your_own_model.ipynb)

@@ -1,16 +1,25 @@
+"""Helpers and fixtures of the tests; networks, photos and data sets are made once and shared."""
+
+import copy
+import functools
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from networks import export, small
 from PIL import Image
 
 import plqlite
-from plqlite.models import Usual
+from plqlite.calibration import ReferenceStatistics, fit_reference_statistics
+from plqlite.development import measure
+from plqlite.networks import weights, zoo
 
 ROOT = Path(__file__).parents[1]
+LFW100 = ROOT.parent / "shared" / "data" / "lfw100"  # of the maintainers: no part of the product
 
 
 def tiny_model(seed=0, size=16, dimensions=6):
@@ -20,16 +29,44 @@ def tiny_model(seed=0, size=16, dimensions=6):
     width = backbone(torch.zeros(1, 3, size, size)).numel()
     head = torch.nn.Linear(width, dimensions)
     scaling = plqlite.Scaling(alpha=20.0, r=0.7, gamma=8.0)
-    return plqlite.FaceModel("tiny", backbone, head, size, 127.5, 128.0, None, scaling, {})
+    return plqlite.FaceModel("tiny", backbone, head, plqlite.Input(size, 127.5, 128.0), {}, scaling)
 
 
-def usual_map(mean, spread):
-    """What is usual to a model, as far as `below_usual` asks."""
-    return Usual(mean, spread, torch.zeros(8), torch.ones(8), torch.linspace(0, 1, 101))
+def reference_map(mean, std):
+    """Reference statistics of a map, as far as `deviation` asks for them."""
+    return ReferenceStatistics(mean, std, torch.zeros(8), torch.ones(8), torch.linspace(0, 1, 101))
 
 
 def random_images(count, size=16, seed=1):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 254 + 1
+
+
+def square(size=112, top=30, left=20, side=30):
+    """A mask (size, size) of bool."""
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def contents(folder, pattern="*"):
+    """Return each file's bytes by name."""
+    files = (path for path in folder.rglob(pattern) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@functools.cache
+def built(name):
+    """Build SFace or FaceNet once; a test that changes it takes a copy."""
+    return getattr(plqlite, name)(device="cpu")
+
+
+@functools.cache
+def aligned_samples(name):
+    return torch.cat([plqlite.load_face(photo, built(name)) for photo in plqlite.sample_faces().values()])
 
 
 @pytest.fixture
@@ -38,32 +75,86 @@ def tiny():
 
 
 @pytest.fixture
+def tiny_reference():
+    """A tiny model with reference statistics from nine random images."""
+    model = tiny_model(size=112)
+    model.reference_statistics = fit_reference_statistics(measure(model, random_images(9, size=112, seed=5)))
+    return model
+
+
+@pytest.fixture
 def images():
     return random_images(3)
+
+
+@pytest.fixture(scope="session")
+def sface():
+    return built("sface")
+
+
+@pytest.fixture(scope="session")
+def facenet():
+    return built("facenet")
 
 
 @pytest.fixture(scope="session", params=["sface", "facenet"])
 def model(request):
     """Both embedded models, in turn."""
-    return getattr(plqlite, request.param)(device="cpu")
+    return built(request.param)
 
 
 @pytest.fixture(scope="session")
 def faces(model):
     """The nine sample faces, aligned for `model`."""
-    return torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
+    return aligned_samples(model.name)
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory):
+    """The smallest of ArcFace's kind, as a file; not to be changed."""
+    return export(small(), tmp_path_factory.mktemp("small") / "small.onnx")
 
 
 @pytest.fixture
-def run_script(monkeypatch):
-    """Run a data script in this process, as its command line would."""
+def small_copy(small_onnx, tmp_path):
+    """A copy of it, in a folder of its own."""
+    return Path(shutil.copy(small_onnx, tmp_path / "r.onnx"))
 
-    def run(name, *arguments):
-        script = ROOT / "data_scripts" / f"{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """An empty cache of torch; returns where FaceNet's weights of VGGFace2 would be in it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "checkpoints" / weights.VGGFACE2.file
+    path.parent.mkdir()
+    return path
+
+
+def reuse_networks(patch):
+    """Give whoever asks for SFace or FaceNet by its name a copy of the one that was built."""
+
+    def reused(name, build):
+        def builder(*, device="auto"):
+            return copy.deepcopy(built(name)) if device in ("auto", "cpu") else build(device=device)
+
+        return builder
+
+    for name in ("sface", "facenet"):
+        patch.setitem(zoo.BUILDERS, name, reused(name, zoo.BUILDERS[name]))
+
+
+def run_as_main(name, *arguments):
+    """Run a data script in this process, as its command line would."""
+    script = ROOT / "data_scripts" / f"{name}.py"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        reuse_networks(patch)
         return runpy.run_path(str(script), run_name="__main__")
 
-    return run
+
+@pytest.fixture
+def run_script():
+    return run_as_main
 
 
 @pytest.fixture
@@ -85,10 +176,9 @@ def interrupt(monkeypatch):
     return interrupt
 
 
-@pytest.fixture
-def people(tmp_path):
-    """The nine sample photos in the layout of LFW, and two that cannot be used."""
-    folder = tmp_path / "people"
+@pytest.fixture(scope="session")
+def people_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("once") / "people"
     for name, photo in plqlite.sample_faces().items():
         (folder / name).mkdir(parents=True)
         Image.fromarray(photo).save(folder / name / f"{name}_0001.png")
@@ -97,12 +187,41 @@ def people(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def prepared_once(people_once):
+    run_as_main("prepare_lfw", people_once, "--out", people_once.with_name("aligned"))
+    return people_once.with_name("aligned")
+
+
+@pytest.fixture
+def people(people_once, tmp_path):
+    """The nine sample photos in the layout of LFW, and two that cannot be used."""
+    return shutil.copytree(people_once, tmp_path / "people")
+
+
+@pytest.fixture
+def few_people(people):
+    """Three of the nine."""
+    for name in ("actor", "group_1", "group_2", "group_3", "group_4", "group_5"):
+        shutil.rmtree(people / name)
+    return people
+
+
+@pytest.fixture
+def prepared(prepared_once, people_once, tmp_path):
+    """Their crops and index, as prepare_lfw.py writes them."""
+    folder = shutil.copytree(prepared_once, tmp_path / "aligned")
+    skipped = (folder / "skipped.csv").read_text("utf-8")  # its reasons name the photos
+    (folder / "skipped.csv").write_text(skipped.replace(str(people_once), str(tmp_path / "people")), "utf-8")
+    return folder
+
+
 @pytest.fixture
 def pytester_run():
     """Run pytest on one notebook, with this project's own settings; returns its exit status."""
 
     def run(path):
-        command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml")]
+        command = [sys.executable, "-m", "pytest", "-q", "-n0", "-c", str(ROOT / "pyproject.toml")]
         return subprocess.run(
             [*command, f"--rootdir={path.parent}", str(path)], cwd=ROOT, capture_output=True
         ).returncode

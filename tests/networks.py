@@ -6,6 +6,21 @@ import torch
 from torch import nn
 
 
+class Wrapped(nn.Module):
+    """A network with something before and after it."""
+
+    def __init__(self, before, network, after):
+        super().__init__()
+        self.before, self.network, self.after = before, network, after
+
+    def forward(self, images):
+        return self.after(self.network(self.before(images)))
+
+
+def same(x):
+    return x
+
+
 class Residual(nn.Module):
     """BN, 3×3, BN, PReLU, 3×3, BN, added to the input: the block of ArcFace (arXiv 1801.07698, §2.2)."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HANGS = 900  # seconds; a busy machine is slow, and that is no fault
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     "--no-sandbox",
@@ -30,7 +31,7 @@ def lab(tmp_path):
     with (tmp_path / "lab.log").open("w") as log:
         server = subprocess.Popen([*command, *options], env=os.environ | folders, stdout=log, stderr=log)
     try:
-        for _ in range(120):
+        for _ in range(2 * HANGS):
             found = list((tmp_path / "RUNTIME").glob("jpserver-*.json"))
             if found:
                 break
@@ -42,9 +43,10 @@ def lab(tmp_path):
         yield json.loads(found[0].read_text())["url"] + "lab/tree/notebooks/00_quickstart.ipynb?token=plqlite"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(HANGS)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium installed")
 def test_panel_redraws_in_jupyterlab(lab):
@@ -53,18 +55,19 @@ def test_panel_redraws_in_jupyterlab(lab):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(lab, timeout=60_000)
-        page.get_by_text("| Idle").wait_for(timeout=90_000)  # the kernel runs
+        page.set_default_timeout(1000 * HANGS)
+        page.goto(lab)
+        page.get_by_text("| Idle").wait_for()  # the kernel runs
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         picture = page.locator("img.widget-image").first
-        picture.wait_for(state="attached", timeout=150_000)
+        picture.wait_for(state="attached")
         picture.scroll_into_view_if_needed()
         before = picture.get_attribute("src")
         handle = page.locator(".widget-slider .noUi-handle").first
         handle.focus()
         for _ in range(8):
             page.keyboard.press("ArrowRight")
-        expect(picture).not_to_have_attribute("src", before, timeout=30_000)
+        expect(picture).not_to_have_attribute("src", before, timeout=1000 * HANGS)
         page.screenshot(path=os.environ.get("PLQLITE_SCREENSHOT"))
         browser.close()

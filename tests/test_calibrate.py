@@ -11,9 +11,10 @@ from networks import export, iresnet
 from PIL import Image
 
 import plqlite
-from plqlite import calibration
-from plqlite.models import Usual, read_calibration
-from plqlite.weights import SFACE, find_weights
+from conftest import built
+from plqlite import development
+from plqlite.calibration import ReferenceStatistics, fit_reference_statistics, from_json
+from plqlite.networks.weights import SFACE, find_weights
 
 
 @pytest.fixture
@@ -27,18 +28,19 @@ def calibrate(run_script, people, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     result, table = calibrate()
     assert Image.open(table.with_suffix(".png")).size > (500, 400)  # Fig. 11, four panels
     for name, constants in result.items():
-        scaling, usual = read_calibration(constants)
-        assert usual.mean.shape == usual.spread.shape == (28, 28)
-        bundled = getattr(plqlite, name)(device="cpu").usual
-        assert np.corrcoef(usual.mean.flatten(), bundled.mean.flatten())[0, 1] > 0.9  # of nine other photos
+        scaling, reference = from_json(constants)
+        assert reference.level_mean.shape == reference.level_std.shape == (28, 28)
+        levels = [each.level_mean.flatten() for each in (reference, built(name).reference_statistics)]
+        assert np.corrcoef(*levels)[0, 1] > 0.9  # with those of other photos
         assert scaling.alpha > 0
         assert 0.7 < scaling.r < 0.95
         assert "9 photos of people" in scaling.provenance
-        assert abs(scaling.gamma - getattr(plqlite, name)(device="cpu").scaling.gamma) < 1.5
+        assert abs(scaling.gamma - built(name).scaling.gamma) < 1.5
     skipped = {
         row["image"]: row["skipped"] for row in csv.DictReader(table.open(encoding="utf-8")) if row["skipped"]
     }
@@ -47,8 +49,9 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
     assert "4 of 22 measurements skipped" in capsys.readouterr().out
 
 
-def test_goes_on_where_it_was_interrupted(calibrate, people, interrupt):
-    calls = interrupt(calibration, "measure", at=5)
+@pytest.mark.slow
+def test_resumes_where_it_was_interrupted(calibrate, people, interrupt):
+    calls = interrupt(development, "measure", at=5)
     with pytest.raises(KeyboardInterrupt):
         calibrate()
     table = calibrate.table
@@ -76,7 +79,8 @@ def test_an_untrained_network_cannot_be_calibrated(tmp_path, people, run_script,
     assert "untrained: Cannot fit gamma: the faces' centre is no more salient" in capsys.readouterr().err
 
 
-def test_two_files_of_one_name_are_two_models(tmp_path, people, run_script):
+@pytest.mark.slow
+def test_two_files_of_one_name_are_two_models(tmp_path, few_people, run_script):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     sface = find_weights(SFACE).read_bytes()
@@ -85,50 +89,27 @@ def test_two_files_of_one_name_are_two_models(tmp_path, people, run_script):
     proto.producer_name = "somebody else"
     onnx.save(proto, tmp_path / "b" / "model.onnx")
     for each in ("a", "b"):
-        run_script(
-            "calibrate", people, "--model", tmp_path / each / "model.onnx", "--out", tmp_path / "c.json"
-        )
+        path = tmp_path / each / "model.onnx"
+        run_script("calibrate", few_people, "--model", path, "--out", tmp_path / "c.json")
     models = {row["model"] for row in csv.DictReader((tmp_path / "c.csv").open(encoding="utf-8"))}
     assert len(models) == 2
     assert all(name.startswith("model ") for name in models)
 
 
-def test_what_is_usual_is_that_of_the_photos_and_is_found_beside_the_weights(tmp_path, people, run_script):
+@pytest.mark.slow
+def test_reference_statistics_are_those_of_the_photos_and_are_found_beside_the_weights(
+    tmp_path, few_people, run_script
+):
     path = tmp_path / "net.onnx"
     path.write_bytes(find_weights(SFACE).read_bytes())
-    run_script("calibrate", people, "--model", path, "--out", tmp_path / "c.json")
+    run_script("calibrate", few_people, "--model", path, "--out", tmp_path / "c.json")
     model = plqlite.from_onnx(path, device="cpu")
-    images = torch.cat([plqlite.load_face(photo, model) for photo in plqlite.sample_faces().values()])
-    expected = calibration.usual_faces(calibration.measure(model, images))
-    for name, atol in zip(Usual._fields, (0.02, 0.02, 0.001, 0.001, 1e-5), strict=True):
+    photos = sorted(few_people.rglob("*_0001.png"))
+    images = torch.cat([plqlite.load_face(photo, model) for photo in photos])
+    assert len(images) == 3
+    expected = fit_reference_statistics(development.measure(model, images))
+    for name, atol in zip(ReferenceStatistics._fields, (0.02, 0.02, 0.001, 0.001, 1e-5), strict=True):
         torch.testing.assert_close(
-            getattr(model.usual, name), getattr(expected, name), atol=atol, rtol=0, msg=name
+            getattr(model.reference_statistics, name), getattr(expected, name), atol=atol, rtol=0, msg=name
         )
     assert model.scaling.alpha > 0
-
-
-GRID = [[1] * 28] * 28
-WHOLE = {"mean": GRID, "spread": GRID, "region_mean": [1] * 8, "region_spread": [1] * 8, "quality": [1] * 101}
-
-
-@pytest.mark.parametrize(
-    "usual",
-    [
-        {"mean": GRID, "spread": GRID},
-        WHOLE | {"mean": [[1]]},
-        WHOLE | {"spread": [[0] * 28] * 28},
-        WHOLE | {"region_spread": [0] * 8},
-        WHOLE | {"quality": [1] * 100},
-        "letter",
-    ],
-)
-def test_what_is_usual_is_checked(tmp_path, usual):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(find_weights(SFACE).read_bytes())
-    model = plqlite.from_onnx(path, device="cpu")
-    calibration.save_scaling(model, plqlite.Scaling(1.0, 0.5, 10.0))
-    saved = json.loads(path.with_suffix(".scaling.json").read_text("utf-8"))
-    saved["scaling"]["usual"] = usual
-    path.with_suffix(".scaling.json").write_text(json.dumps(saved), "utf-8")
-    with pytest.raises(ValueError, match=r"net\.scaling\.json is damaged"):
-        plqlite.from_onnx(path, device="cpu")

@@ -1,6 +1,7 @@
-"""What nbval does not see: cells never run, drifted pairs, stored errors, paths, size."""
+"""What nbval does not see: cells never run, drifted pairs, stored errors, paths, size, times, links."""
 
 import ast
+import csv
 import re
 from pathlib import Path
 
@@ -64,13 +65,61 @@ def test_every_file_has_its_partner():
     assert chapters == {path.name for path in NOTEBOOKS if path.parent.name == "solutions"}
 
 
-LATER = {
-    "clip_by_value",
-    "clip_by_norm",
-    "relative_level",
-    "region_levels",
-    "mean_of_better_half",
-}  # 08, 04, 07
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+
+
+def first_and_last(path):
+    """Return the sources of the first and the last cell of a notebook."""
+    cells = jupytext.read(path).cells
+    return cells[0].source, cells[-1].source
+
+
+def times():
+    with (ROOT / "docs" / "times.csv").open(encoding="utf-8") as file:
+        return {row["notebook"]: row for row in csv.DictReader(file)}
+
+
+def test_every_notebook_was_timed():
+    names = {path.relative_to(ROOT / "notebooks").with_suffix("").as_posix() for path in NOTEBOOKS}
+    assert times().keys() == names
+    assert all(int(row["seconds"]) > 0 and row["machine"] for row in times().values())
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_the_time_in_the_header_is_the_measured_one(path):
+    """docs/run_notebooks.py writes both."""
+    for version in (path, path.with_suffix(".py")):
+        (line,) = re.findall(r"^\| \*\*Time\*\* \| (.*) \|$", first_and_last(version)[0], re.M)
+        reading, running = line.rsplit("; ", 1)
+        assert re.match(r"\d+ minutes to read", reading)
+        seconds, cores = re.fullmatch(
+            r"(\d+) seconds to run \(\[(.*)\]\(\.\./docs/times\.csv\)\)", running
+        ).groups()
+        measured = times()[path.stem]
+        assert seconds == measured["seconds"]
+        number = re.search(r"(\d+) cores?$", measured["machine"])[1]
+        words = {"1": "one CPU core", "2": "two CPU cores", "4": "four CPU cores"}
+        assert cores == words.get(number, f"{number} CPU cores")
+
+
+def linked(word, last):
+    """Return text and target of the link after a word in the last cell, or None."""
+    found = re.search(rf"{word}: \[(.*?)\]\((.*?)\)", last)
+    return found and found.groups()
+
+
+def test_next_and_back_lead_through_all_chapters_without_a_jump():
+    names = [path.name for path in CHAPTERS]
+    titles = [first_and_last(path)[0].partition("\n")[0].removeprefix("# ") for path in CHAPTERS]
+    ends = [first_and_last(path)[1] for path in CHAPTERS]
+    for i, last in enumerate(ends):
+        assert f"Solutions: [solutions/{names[i]}](solutions/{names[i]})" in last
+        assert linked("Back", last) == ((names[i - 1][:2], names[i - 1]) if i else None)
+        assert linked("Next", last) == ((titles[i + 1], names[i + 1]) if i + 1 < len(ends) else None)
+    assert linked("Start", ends[-1]) == (titles[0], names[0])
+
+
+LATER = {"clip_by_value", "clip_by_norm"}  # notebook 08
 
 
 def definitions(path):
@@ -133,6 +182,7 @@ def test_planted_faults_are_found(tmp_path):
         check_pair(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "passes"), [("42\n", True), ("43\n", False), ("", False)])
 def test_nbval_runs_strictly(pytester_run, tmp_path, text, passes):
     """A changed number and a cell that was never run fail; an honest notebook passes."""

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 import plqlite
+from plqlite.experiments.occluders import DRAWINGS, occlude
 from plqlite.faces import find_faces
-from plqlite.occluders import DRAWINGS, occlude
 
 PHOTO = plqlite.sample_faces()["astronaut"]
 LANDMARKS = find_faces(PHOTO)[0].landmarks
@@ -39,6 +39,7 @@ def test_it_moves_and_grows_with_the_face(kind):
     assert (grown & expected).sum() / (grown | expected).sum() > 0.8  # a frame is two pixels thin
 
 
+@pytest.mark.slow
 def test_each_covers_what_its_name_says():
     left_eye, right_eye, nose, left_mouth, right_mouth = LANDMARKS.round().astype(int)
     covers = {
@@ -64,6 +65,7 @@ def test_each_covers_what_its_name_says():
         assert hits.sum() >= 5
 
 
+@pytest.mark.slow
 def test_the_seed_decides():
     for kind in DRAWINGS:
         first, again, *others = (occlude(PHOTO, LANDMARKS, kind, seed)[0] for seed in (1, 1, 2, 3, 4, 5))

@@ -31,6 +31,7 @@ def test_equals_a_plain_evaluation_of_equation_1(tiny, images):
         assert q.item() == pytest.approx(2 / (1 + np.exp(-exponent)), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_closed_form_is_the_limit_of_many_passes(model, faces):
     many = ser_fiq(model, faces, passes=2000)
     assert (many - ser_fiq_closed_form(model, faces)).abs().max() < 1e-3

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from plqlite.tables import append_rows, open_table, write_table
+from plqlite.experiments.tables import append_rows, open_table, write_table
 
 COLUMNS = {"name": str, "count": int, "value": float}
 ROWS = [

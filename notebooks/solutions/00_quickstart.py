@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 00 · Solutions
 #
-# To the exercises of [00 · What does my photo's map look like?](../00_quickstart.ipynb)
+# Solutions to the exercises of [00 · What does my photo's map look like?](../00_quickstart.ipynb)
 
 # %%
 import tempfile
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 import plqlite
-from plqlite.show import COLOUR_BLIND_SAFE
+from plqlite.figures import COLOUR_BLIND_SAFE
 
 model = plqlite.sface()
 images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
@@ -33,15 +33,15 @@ explanation = plqlite.explain(model, images)
 # %% [markdown]
 # ## 1. Colours for everybody
 #
-# About one man in twelve cannot tell red from green. `cividis` runs from dark blue to yellow, and its brightness alone tells the order.
+# About one man in twelve cannot tell red from green. `cividis` runs from dark blue to yellow, and its brightness alone shows the order.
 
 # %%
 plqlite.show(images, explanation, ["SFace"], colours=COLOUR_BLIND_SAFE)
 
 # %% [markdown]
-# ## 2. Where a square hurts
+# ## 2. Where a square costs most
 #
-# The eyes cost more than five times as much as the forehead or the background. The closed form is used, so no luck of a draw is in these differences.
+# Covering the eyes costs more than five times as much as covering the forehead or the background. The closed form draws no masks, so there is no luck of the draw in these differences.
 
 # %%
 places = {
@@ -69,13 +69,13 @@ with tempfile.TemporaryDirectory() as folder:
     plq = np.load(Path(folder, "plq.npz"))["plq"][0]  # (H, W)
 
 row, column = np.unravel_index(plq.argmax(), plq.shape)
-print(f"the most useful pixel lies in row {row}, column {column} of {plq.shape}")
+print(f"the most useful pixel is in row {row}, column {column} of {plq.shape}")
 assert 37 < row < 75 and 20 < column < 92  # between brows and nose
 
 # %% [markdown]
 # ## 4. Another seed
 #
-# $Q$ moves by about a thousandth: a hundred passes are a sample. The order of the pixels does not move at all. The gradient of step 3 is taken of the *undisturbed* network, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
+# $Q$ changes by about a thousandth, since a hundred passes are only a sample. The order of the pixels does not change at all: the gradient of step 3 is that of the network *without* dropout, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
 
 # %%
 several = [plqlite.explain(model, images, seed=seed) for seed in range(5)]

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 01 · Solutions
 #
-# To the exercises of [01 · How good is an image for this network?](../01_ser_fiq.ipynb)
+# Solutions to the exercises of [01 · How good is an image for this network?](../01_ser_fiq.ipynb)
 
 # %%
 import torch
@@ -33,7 +33,7 @@ features = sface.features(faces)  # (9, 50176)
 # %% [markdown]
 # ## 1. The dropout rate
 #
-# The more features are taken away, the wider the cloud: $Q$ falls for every face. The order of the faces hardly changes, because the rate enters the closed form nearly as one common factor, $\frac{p}{1-p}$.
+# The more features are dropped, the wider the cloud: $Q$ falls for every face. The order of the faces hardly changes, because the rate enters the closed form nearly as one common factor, $\frac{p}{1-p}$.
 
 # %%
 by_rate = {p: closed_form_quality(sface.head, features, p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)}
@@ -49,7 +49,7 @@ assert (torch.stack(list(by_rate.values())).diff(dim=0) < 0).all()
 # %% [markdown]
 # ## 2. A worse image
 #
-# Losing resolution costs the most by far; half the light costs next to nothing.
+# Losing resolution costs by far the most; halving the light costs next to nothing.
 
 # %%
 astronaut = faces[:1]
@@ -78,13 +78,13 @@ blurred = torch.cat(
 )  # (45, ...)
 cosine = (sface(blurred) * sface(faces).repeat(5, 1)).sum(-1)
 correlation = spearmanr(plqlite.ser_fiq_closed_form(sface, blurred), cosine).statistic
-print(f"rank correlation of Q and cosine over 45 images: {correlation:.1f}")
+print(f"rank correlation of Q and the cosine over 45 images: {correlation:.1f}")
 assert correlation > 0.8
 
 # %% [markdown]
 # The score never saw the sharp originals.
 #
-# ## 4. What normalising takes away
+# ## 4. What normalising removes
 #
 # In 128 dimensions the direction of $\mu$ is one of many. It carries about a hundredth of the variance, so leaving $u^{\top}Cu$ in would lower $Q_\infty$ by less than a thousandth. In three dimensions it would matter.
 
@@ -107,7 +107,7 @@ assert 0 < lost.min() < lost.max() < 1e-3
 # %% [markdown]
 # ## 5. Prove it
 #
-# Let $c > 0$ multiply the features and the bias. Every pass becomes $z_i' = A\frac{(cf)\odot m_i}{1-p} + cb = c\,z_i$, and $\frac{c z_i}{\lVert c z_i\rVert} = \frac{z_i}{\lVert z_i\rVert}$. All embeddings stay, so all distances and $Q$ do. (Without the bias it is enough to scale the features: that is why half the light cost so little, as far as the network's features are in proportion to the light.) A check:
+# Let $c > 0$ multiply the features and the bias. Every pass becomes $z_i' = A\frac{(cf)\odot k_i}{1-p} + cb = c\,z_i$, and $\frac{c z_i}{\lVert c z_i\rVert} = \frac{z_i}{\lVert z_i\rVert}$. All embeddings stay the same, so all distances and $Q$ do too. (Without the bias it is enough to scale the features: that is why halving the light cost so little, in so far as the network's features are proportional to the light.) A check:
 
 # %%
 louder = torch.nn.Linear(50176, 128).requires_grad_(False)

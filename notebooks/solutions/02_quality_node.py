@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 02 · Solutions
 #
-# To the exercises of [02 · How does a number become a network?](../02_quality_node.ipynb)
+# Solutions to the exercises of [02 · How does a number become a network?](../02_quality_node.ipynb)
 
 # %%
 import torch
@@ -29,7 +29,7 @@ quality = plqlite.explain(sface, images).scaled_quality  # (1,)
 # %% [markdown]
 # ## 1. A larger quality
 #
-# $\hat Q$ is a factor of every weight and so of every gradient. The whole map becomes brighter; no two pixels change places.
+# $\hat Q$ is a factor of every weight and so of every gradient. The whole map rises; no two pixels change places.
 
 
 # %%
@@ -49,7 +49,7 @@ print(f"all gradients grow by the same factor, {factor.item():.2f}")
 # %% [markdown]
 # ## 2. A fourth reading
 #
-# With $w = \hat Q\,e/\lVert e\rVert_2^2$ the output is $\hat Q\, e^{\top}e / \lVert e\rVert_2^2 = \hat Q$: correct, bounded, and even free of the choice of axes. But $e$ has length 1 whatever the pixels are. It can only move sideways, at a right angle to itself and to $w$, so to first order the output does not move at all. The gradient is zero up to rounding:
+# With $w = \hat Q\,e/\lVert e\rVert_2^2$ the output is $\hat Q\, e^{\top}e / \lVert e\rVert_2^2 = \hat Q$: correct, bounded, and even independent of the choice of axes. But $e$ has length 1 whatever the pixels are. It can only move sideways, at right angles to itself and so to $w$; to first order, therefore, the output does not move at all. The gradient is zero up to rounding:
 
 # %%
 fourth = gradient(quality * e / e.square().sum())
@@ -63,7 +63,7 @@ assert fourth.abs().mean() < 1e-3 * signed.abs().mean()
 # %% [markdown]
 # ## 3. Count the bad luck
 #
-# In both cases about one embedding in twenty: $\sum e$ of a random direction is close to a normal variable with mean 0 in any number of dimensions, and the chance that its magnitude is below a tenth of its median does not depend on its scale. More dimensions do not help.
+# In both cases about one embedding in twenty: $\sum e_k$ of a random direction is close to normally distributed with mean 0 in 128 dimensions as in 512, and the chance that its magnitude is below a tenth of its median does not depend on its scale. More dimensions do not help.
 
 # %%
 for dimensions in (128, 512):
@@ -77,7 +77,7 @@ for dimensions in (128, 512):
 # %% [markdown]
 # ## 4. Prove it
 #
-# By the Cauchy-Schwarz inequality, $\lVert e\rVert_1 = \sum_k 1\cdot|e_k| \le \sqrt{\sum_k 1^2}\,\sqrt{\sum_k e_k^2} = \sqrt d$, with equality when all $|e_k|$ are the same. And $\lVert e\rVert_1 \ge \lVert e\rVert_2 = 1$, because $\lVert e\rVert_1^2 = \sum_k e_k^2 + \sum_{k\ne l}|e_k||e_l| \ge 1$, with equality when only one feature differs from 0. The weights $\hat Q/\lVert e\rVert_1$ are therefore largest, $\hat Q$, for an embedding that lies on an axis, and smallest, $\hat Q/\sqrt d$, for one that uses all features alike.
+# By the Cauchy-Schwarz inequality, $\lVert e\rVert_1 = \sum_k 1\cdot|e_k| \le \sqrt{\sum_k 1^2}\,\sqrt{\sum_k e_k^2} = \sqrt d$, with equality when all $|e_k|$ are the same. And $\lVert e\rVert_1 \ge \lVert e\rVert_2 = 1$, because $\lVert e\rVert_1^2 = \sum_k e_k^2 + \sum_{k\ne l}|e_k||e_l| \ge 1$, with equality when only one feature differs from 0. The weights $\hat Q/\lVert e\rVert_1$ are therefore largest, $\hat Q$, for an embedding on an axis, and smallest, $\hat Q/\sqrt d$, for one that uses all features alike.
 
 # %%
 one = torch.ones(1)

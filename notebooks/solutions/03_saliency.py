@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 03 · Solutions
 #
-# To the exercises of [03 · How does a gradient become a map?](../03_saliency.ipynb)
+# Solutions to the exercises of [03 · How does a gradient become a map?](../03_saliency.ipynb)
 
 # %%
 import matplotlib.pyplot as plt
@@ -32,7 +32,7 @@ saliency = plqlite.explain(sface, images, passes=None).saliency[0]  # (112, 112)
 # %% [markdown]
 # ## 1. Many γ
 #
-# $P > 0.5$ where $\hat S > 10^{-\gamma/2}$, so half the pixels are green at $\gamma = -2\log_{10}$ of the median. As a rule for choosing γ that would be a bad one: every photo would get the γ that makes half of it green, however poor it is. It is per-image scaling by another name.
+# $P > 0.5$ where $\hat S > 10^{-\gamma/2}$, so half of the pixels are above 0.5 at $\gamma = -2\log_{10}$ of the median $\hat S$. That would be a bad rule for choosing γ: every photo would get the γ that turns half of it green, however poor the photo is. It is per-image scaling by another name.
 
 # %%
 half = -2 * saliency.median().log10().item()
@@ -45,9 +45,9 @@ plt.show()
 assert abs((pixel_level_quality(saliency, half) > 0.5).float().mean() - 0.5) < 0.01
 
 # %% [markdown]
-# ## 2. The largest of three
+# ## 2. The largest of the three
 #
-# The three colours of a pixel nearly agree, so it does not matter much.
+# It makes little difference. The gradients of a pixel's three colours do not agree, but the largest typically makes up more than half of the sum of the three, so the mean and the maximum rank the pixels almost alike.
 
 # %%
 pixels = images.clone().requires_grad_()
@@ -61,7 +61,7 @@ assert correlation > 0.95
 # %% [markdown]
 # ## 3. Is the map smooth?
 #
-# It is not. Moved by a single pixel, the photo gets a map whose pixels agree only loosely with those of the first; averages over 7×7 pixels agree well. A map is to be read by regions. A single green or red pixel means little.
+# It is not. Shift the photo by a single pixel, and the pixels of its map agree only loosely with those of the first map; averages over 7×7 pixels agree well. Read a map by regions: a single green or red pixel means little.
 
 # %%
 moved = plqlite.explain(sface, images.roll(1, -1), passes=None).saliency[0].roll(-1, -1)
@@ -76,7 +76,7 @@ assert regions > 0.8
 # %% [markdown]
 # ## 4. Prove it
 #
-# Write $v(s) = \frac{1}{1 + e^{-(2\ln s + \gamma\ln 10)}} = \sigma(2\ln s + t)$ with $t = \gamma\ln 10$. Then $v(c) - v(b) = \sigma(2\ln c + t) - \sigma(2\ln b + t)$. Its derivative in $t$ is $\sigma'(2\ln c + t) - \sigma'(2\ln b + t)$, and $\sigma'$ is an even function that falls on both sides of 0. For $c > b$ the two can only be equal if the arguments are opposite: $2\ln c + t = -(2\ln b + t)$, so $t = -\ln(cb)$, which is $10^\gamma = 1/(cb)$. Left of it the derivative is positive, right of it negative: a maximum. There $v(c) = \sigma(2\ln c - \ln(cb)) = \sigma(\ln\frac cb) = \frac{c}{c+b}$, and $v(b) = \sigma(-\ln\frac cb) = 1 - v(c)$. The check:
+# Write $v(s) = \frac{1}{1 + e^{-(2\ln s + \gamma\ln 10)}} = \sigma(2\ln s + t)$ with $t = \gamma\ln 10$. Then $v(c) - v(b) = \sigma(2\ln c + t) - \sigma(2\ln b + t)$. Its derivative with respect to $t$ is $\sigma'(2\ln c + t) - \sigma'(2\ln b + t)$, and $\sigma'$ is an even function that decreases on both sides of 0. For $c > b$ the two terms can only be equal if their arguments are opposite: $2\ln c + t = -(2\ln b + t)$, so $t = -\ln(cb)$, which is $10^\gamma = 1/(cb)$. To the left of this point the derivative is positive, to the right it is negative, so it is a maximum. There $v(c) = \sigma(2\ln c - \ln(cb)) = \sigma(\ln\frac cb) = \frac{c}{c+b}$, and $v(b) = \sigma(-\ln\frac cb) = 1 - v(c)$. A numerical check:
 
 # %%
 c, b = torch.tensor([9e-6]), torch.tensor([2e-6])

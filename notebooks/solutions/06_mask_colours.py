@@ -14,15 +14,14 @@
 # %% [markdown]
 # # 06 · Solutions
 #
-# To the exercises of [06 · Does its colour matter?](../06_mask_colours.ipynb)
+# Solutions to the exercises of [06 · Does its colour matter?](../06_mask_colours.ipynb)
 
 # %%
 import torch
 
 import plqlite
-from plqlite.disturb import COLOURS, skin_colour
-from plqlite.experiment import cover, mask_experiment
-from plqlite.measure import mean_over_identities, pixel_change
+from plqlite.experiments.masks import COLOURS, cover, mask_experiment, skin_colour
+from plqlite.experiments.statistics import mean_over_identities, pixel_change
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -35,48 +34,53 @@ colours = COLOURS | {"skin": skin_colour}
 # %% [markdown]
 # ## 1. Other sizes
 #
-# It stays among the hardest: at both sizes skin is one of the two colours that FaceNet's map shows least.
+# It remains among the hardest: at both sizes, skin is one of the two colours that FaceNet's map shows least.
 
 # %%
 table = mask_experiment(models["facenet"], faces["facenet"], [15, 45], colours, seeds=[0])
 for size, group in table.groupby("size"):
     order = group.groupby("colour")["delta_p"].mean().sort_values()
     assert "skin" in order.index[:2]
-    print(f"s = {size}: skin is among the two that hide best")
+    print(f"s = {size}: skin is among the two that are hardest to find")
 
 
 # %% [markdown]
 # ## 2. Colour or edge?
 #
-# A square in the mean colour of what it covers has no contrast to its surroundings, but it has lost its texture. And yet the pixels lose quality: not the edge or the odd colour alone makes the patch, but what has gone.
+# A square in the mean colour of what it covers has hardly any contrast with its surroundings; all it has lost is its texture. And yet the pixels lose quality. So the patch in the map is not due to the edge or the odd colour alone: what has gone matters too.
 
 
 # %%
-def change(model, face, images, masks):
-    """Δ_p of several masked versions of one face."""
-    clean, masked = plqlite.explain(model, face[None]), plqlite.explain(model, torch.stack(images))
-    return pixel_change(clean, masked, torch.stack(masks))
+clean = {
+    (name, person): plqlite.explain(model, face[None])
+    for name, model in models.items()
+    for person, face in faces[name].items()
+}
 
 
-def repainted(face, person, paint, seed=0):
-    """A face with the square of 30 pixels filled by paint(pixels under it (3, n)), and the mask."""
+def repainted(face, person, paint, seed):
+    """Fill the square of 30 pixels on a face with paint(pixels under it (3, n)): image and mask."""
     _, mask = cover(face, person, 30, COLOURS["black"], seed)
     image = face.clone()
     image[:, mask] = paint(face[:, mask])
     return image, mask
 
 
+def change(name, person, paint):
+    """Return Δ_p for four places on one face, (4,)."""
+    images, masks = zip(*(repainted(faces[name][person], person, paint, seed) for seed in range(4)))
+    masked = plqlite.explain(models[name], torch.stack(images))
+    return pixel_change(clean[name, person], masked, torch.stack(masks))
+
+
 def compare(paints):
-    """Mean Δ_p over the nine faces and four places for each way to fill the square, for both models."""
+    """Return the mean Δ_p over nine faces and four places for each way to fill the square, for both models."""
+    subjects = [person for person in portraits for _ in range(4)]
     result = {}
-    for name, model in models.items():
+    for name in models:
         for label, paint in paints.items():
-            rows = [
-                change(model, face, *zip(*(repainted(face, person, paint, seed) for seed in range(4))))
-                for person, face in faces[name].items()
-            ]  # (4,) of each person
-            people = [person for person in faces[name] for _ in range(4)]
-            result[name, label] = mean_over_identities(torch.cat(rows).tolist(), people)
+            changes = torch.cat([change(name, person, paint) for person in portraits])  # (36,)
+            result[name, label] = mean_over_identities(changes.tolist(), subjects)
     return result
 
 
@@ -88,7 +92,7 @@ for (name, label), estimate in means.items():
 # %% [markdown]
 # ## 3. Noise
 #
-# Noise is the easier to see. It hides what was there as well as grey does, and brings a texture that no face has.
+# Noise is easier to see. It hides what was there just as well as grey does, and adds a texture that no face has.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -105,14 +109,14 @@ for name in models:
 # %% [markdown]
 # ## 4. Who decides?
 #
-# Those with a high $\hat Q$. $\Delta_p$ is a difference of levels, and a map that is red from the start has no level to lose: three of the nine faces make most of the mean. An interval from so few that count is itself unsure, whatever the bootstrap says.
+# Those with a high $\hat Q$. $\Delta_p$ is a difference of levels, and a map that is red from the start has no level to lose: three of the nine faces account for most of the mean. When so few faces count, the interval is itself uncertain, whatever the bootstrap says.
 
 # %%
-table = mask_experiment(models["sface"], faces["sface"], [30], colours, range(4))
+table = mask_experiment(models["sface"], faces["sface"], [30], colours, range(3))
 pairs = table.pivot(index=["identity", "seed"], columns="colour", values="delta_p")
 others = pairs.drop(columns="skin").mean(axis=1) - pairs["skin"]
 by_face = others.groupby("identity").mean()
 best = table.groupby("identity")["quality"].first().nlargest(3).index
 share = by_face[best].sum() / by_face.sum()
-print(f"the three faces of the highest quality make more than half of the mean: {share > 0.5}")
+print(f"the three faces with the highest quality account for more than half of the mean: {share > 0.5}")
 assert share > 0.5

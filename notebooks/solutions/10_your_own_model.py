@@ -14,17 +14,18 @@
 # %% [markdown]
 # # 10 · Solutions
 #
-# To the exercises of [10 · How do I use another network?](../10_your_own_model.ipynb)
+# Solutions to the exercises of [10 · How do I use another network?](../10_your_own_model.ipynb)
 
 # %%
 import copy
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 import plqlite
 from plqlite.faces import align_arcface, crop_box
-from plqlite.weights import SFACE, find_weights
+from plqlite.networks.weights import SFACE, find_weights
 
 portraits = plqlite.sample_faces()
 sface, facenet = plqlite.sface(device="cpu"), plqlite.facenet(device="cpu")
@@ -33,27 +34,26 @@ faces = torch.cat([plqlite.load_face(photo, sface) for photo in portraits.values
 # %% [markdown]
 # ## 1. Split elsewhere
 #
-# With `bn1` the head is BatchNorm, Flatten, Gemm, BatchNorm: every part is affine, so the whole is. But dropout now sets values to 0 *before* the first BatchNorm, and 0 means something else there. One layer further up, PReLU bends the head, and the closed form is gone. $Q$ changes with the split, so the constants of one split are useless for another; that is why `calibrate` stores the split, too.
+# With `bn1` the head is BatchNorm, Flatten, Gemm, BatchNorm: every part is affine, so the whole is. But dropout now sets values to 0 *before* the first BatchNorm, where 0 means something else. With `conv_14_relu`, one layer further up, the head begins with a PReLU and is no longer affine, so there is no closed form. $Q$ changes with the split, so the constants of one split are useless for another; that is why `calibrate` stores the split as well.
 
 # %%
 for split in (None, "bn1", "conv_14_relu"):
     model = plqlite.from_onnx(find_weights(SFACE), split=split, device="cpu")
     quality = plqlite.ser_fiq(model, faces).mean()
     print(f"split at {model.card['split']:<13} mean Q {quality:.2f}   {model.card['head']}")
-    torch.testing.assert_close(model(faces), sface(faces), atol=1e-5, rtol=0)  # the embeddings do not care
+    torch.testing.assert_close(model(faces), sface(faces), atol=1e-5, rtol=0)  # the embeddings stay the same
 
 # %% [markdown]
 # ## 2. Another network, the same mistakes
 #
-# FaceNet was trained on loose crops without alignment. $Q$ shows the crop that is far too wide, and nothing else: not the aligned crop, not blue first, not the range of 0..1. The embeddings have changed all the same. Only the comparison with a reference (here: the right model) shows that.
+# FaceNet was trained on loose crops without alignment. $Q$ reveals the crop that is far too wide, and nothing else: not the aligned crop, not blue first, not the range 0..1. Yet the embeddings have changed in every case. Only the comparison with a reference (here, the correct model) shows that.
 
 
 # %%
 def mistaken(model, **changes):
     """A copy of a model with some of its input conventions changed."""
     other = copy.copy(model)
-    for name, value in changes.items():
-        setattr(other, name, value)
+    other.input = replace(model.input, **changes)
     return other
 
 
@@ -65,7 +65,7 @@ def wide(photo, face, size):
 
 
 models = {
-    "right": facenet,
+    "correct": facenet,
     "aligned": mistaken(facenet, align=align_arcface),
     "blue first": mistaken(facenet, channels="BGR"),
     "0..1": mistaken(facenet, mean=0.0, std=255.0),
@@ -80,11 +80,11 @@ for name, model in models.items():
     angle[name] = agreement.arccos().rad2deg()
     print(f"{name:<11} mean Q {mean_quality[name]:.2f}   {angle[name]:2.0f}° from the reference")
 
-assert angle["right"] < 1 and min(value for name, value in angle.items() if name != "right") > 15
+assert angle["correct"] < 1 and min(value for name, value in angle.items() if name != "correct") > 15
 assert all(
-    abs(mean_quality[name] - mean_quality["right"]) < 0.01 for name in ("aligned", "blue first", "0..1")
+    abs(mean_quality[name] - mean_quality["correct"]) < 0.01 for name in ("aligned", "blue first", "0..1")
 )
-assert mean_quality["wide crop"] < mean_quality["right"] - 0.02
+assert mean_quality["wide crop"] < mean_quality["correct"] - 0.02
 
 # %% [markdown]
 # ## 3. Take a module apart
@@ -101,12 +101,12 @@ print("the same features and embeddings")
 # %% [markdown]
 # ## 4. A head that is not affine
 #
-# `from_module` keeps the two layers as they are and says so in the card; `ser_fiq` draws its masks as before; the closed form is refused.
+# `from_module` keeps the two layers as they are and says so on the card; `ser_fiq` draws its masks as before; the closed form is refused.
 
 
 # %%
 class Bent(nn.Module):
-    """A linear layer with a Tanh behind it."""
+    """A linear layer followed by a Tanh."""
 
     def __init__(self):
         super().__init__()
@@ -126,23 +126,23 @@ except TypeError as error:
     print("closed form:", error)
 
 # %% [markdown]
-# ## 5. How sure are nine faces?
+# ## 5. How much can you trust nine faces?
 #
-# $r$ seems to move by nothing, a few thousandths. But $Q$ lives in a narrow range, and what counts is $\alpha\,\Delta r$: near $\hat Q = 0.5$ the sigmoid turns a shift of $\Delta r$ into $\alpha\,\Delta r/4$. $\alpha$ is set by the faces that lie farthest out, and jumps when one of them is left out; but it moves only those faces of which $\hat Q$ was neither near 0.5 nor near 0 or 1 anyway.
+# $r$ seems hardly to move, by a few thousandths. But $Q$ has a narrow range, and what counts is $\alpha\,\Delta r$: near $\hat Q = 0.5$ the sigmoid turns a shift of $\Delta r$ into $\alpha\,\Delta r/4$. $\alpha$ is set by the faces farthest from the mean, and jumps when one of them is left out; but it only moves faces whose $\hat Q$ is neither near 0.5 nor near 0 or 1.
 
 # %%
 fits = [plqlite.calibrate(sface, torch.cat([faces[:i], faces[i + 1 :]])) for i in range(9)]
 whole, quality = plqlite.calibrate(sface, faces), plqlite.ser_fiq(sface, faces)
 
 
-def furthest(alphas, rs):
-    """How far Q̂ of any of the nine faces moves when the constants do."""
+def farthest(alphas, rs):
+    """The farthest that Q̂ of any of the nine faces moves when the constants do."""
     scaled = torch.stack([plqlite.scale_quality(quality, alpha, r) for alpha, r in zip(alphas, rs)])
     return (scaled - plqlite.scale_quality(quality, whole.alpha, whole.r)).abs().max()
 
 
-by_r = furthest([whole.alpha] * 9, [fit.r for fit in fits])
-by_alpha = furthest([fit.alpha for fit in fits], [whole.r] * 9)
+by_r = farthest([whole.alpha] * 9, [fit.r for fit in fits])
+by_alpha = farthest([fit.alpha for fit in fits], [whole.r] * 9)
 spread = max(fit.alpha for fit in fits) / min(fit.alpha for fit in fits)
 print(f"α grows by a factor of up to {spread:.1f}, and moves Q̂ by up to {by_alpha:.2f}")
 print(f"r moves Q̂ by up to {by_r:.2f}")

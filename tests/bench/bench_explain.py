@@ -1,11 +1,12 @@
 """How much the three steps cost beyond what no method can avoid.
 
-    pytest tests/bench/bench_explain.py --benchmark-columns=min,median --benchmark-sort=name
+    pytest tests/bench/bench_explain.py -n 0 --benchmark-columns=min,median --benchmark-sort=name
 
-The limit is one forward pass of the backbone and one gradient with respect to the pixels. The
-ratios to it are measured in one run, in turn, and compared by their medians.
+The limit is one forward pass of the backbone and one input gradient. The ratios to it are measured in one
+run, in turn, and compared by their medians. All cores work on it, in one process: hence -n 0.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -21,6 +22,15 @@ import plqlite
 from plqlite.quality import robustness
 
 PORTRAIT = plqlite.sample_faces()["astronaut"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_cores():
+    """The other tests have one thread each, see conftest.py."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count())
+    yield
+    torch.set_num_threads(before)
 
 
 def limit(model, images):
@@ -103,7 +113,7 @@ def resnet100():
 
 def peak(way, model, images):
     """Most memory that the process holds during one call, in GiB."""
-    Path("/proc/self/clear_refs").write_text("5")  # starts the count anew
+    Path("/proc/self/clear_refs").write_text("5")  # starts the count again
     WAYS[way](model, images)
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
     return int(line.split()[1]) / 2**20

@@ -1,7 +1,6 @@
 import io
 import warnings
 from datetime import datetime
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ from PIL import Image
 
 import plqlite
 from conftest import random_images, tiny_model
-from plqlite.show import COLOUR_BLIND_SAFE, draw_map, overlay, save_figure
+from plqlite import figures
+from plqlite.figures import COLOUR_BLIND_SAFE, draw_map, overlay, save_figure
 
 PHOTO = plqlite.sample_faces()["astronaut"]
 
@@ -78,9 +78,8 @@ def panel(monkeypatch):
             raise plqlite.NoFaceFound("no face")
         return random_images(1)
 
-    module = import_module("plqlite.show")  # plqlite.show itself is the function
-    monkeypatch.setattr(module, "explain", counted)
-    monkeypatch.setattr(module, "load_face", load)
+    monkeypatch.setattr(figures, "explain", counted)
+    monkeypatch.setattr(figures, "load_face", load)
     box = plqlite.explore([one, two], PHOTO)
     controls = {control.description: control for row in box.children[:3] for control in row.children}
     return controls, box.children[3], box.children[4], runs, box
@@ -139,7 +138,7 @@ def test_several_faces_are_said(panel, monkeypatch):
         warnings.warn("Found 2 faces <&>", stacklevel=1)
         return random_images(1)
 
-    monkeypatch.setattr(import_module("plqlite.show"), "load_face", load)
+    monkeypatch.setattr(figures, "load_face", load)
     message, _ = upload(panel[4], b"x")
     assert message == "Found 2 faces &lt;&amp;&gt;"
 

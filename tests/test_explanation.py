@@ -9,7 +9,9 @@ import plqlite
 from conftest import random_images, tiny_model
 
 DOUBLE = tiny_model().double()
+
 IMAGE = random_images(1).double()
+
 ORDER = plqlite.explain(DOUBLE, IMAGE, passes=None).saliency.flatten().argsort()
 
 
@@ -58,6 +60,7 @@ def test_one_forward_pass_of_the_backbone(tiny, images):
     assert calls == ["forward", "backward"]
 
 
+@pytest.mark.slow
 def test_batch_equals_one_by_one(model, faces):
     together = plqlite.explain(model, faces, passes=10)
     for index, face in enumerate(faces):
@@ -77,6 +80,7 @@ def test_shapes_and_ranges(model, faces):
         assert 0 <= value.min() <= value.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["signed", "literal", "summed"])
 def test_black_square_lowers_the_map_inside(model, faces, reading):
     inside = slice(round(0.35 * model.size), round(0.62 * model.size))
@@ -115,7 +119,9 @@ def test_every_tensor_is_made_on_the_device_of_the_images(tiny, images, passes, 
     """Mixing devices is an error on `meta` as it is on a GPU, and needs none."""
     with ValuesUnknown():
         explanation = plqlite.explain(tiny.to("meta"), images.to("meta"), passes=passes, reading=reading)
-    assert all(value.device.type == "meta" for value in vars(explanation).values())
+    found = [value for name, value in vars(explanation).items() if name != "calibrated"]
+    assert len(found) == 4
+    assert all(value.device.type == "meta" for value in found)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -125,6 +131,8 @@ def test_other_devices_give_the_same_numbers(device, model, faces):
     on_cpu = plqlite.explain(model, faces)
     on_device = plqlite.explain(getattr(plqlite, model.name)(device=device), faces.to(device))
     for name, expected in vars(on_cpu).items():
+        if name == "calibrated":
+            continue
         found = getattr(on_device, name)
         assert found.device.type == device
         torch.testing.assert_close(found.cpu(), expected, atol=5e-3, rtol=5e-2)
@@ -139,29 +147,3 @@ def test_saves_what_numpy_returns(tiny, images, tmp_path):
         for name, value in explanation.numpy().items():
             np.testing.assert_array_equal(saved[name], value)
     assert [path.name for path in tmp_path.iterdir()] == ["plq.npz"]
-
-
-def test_a_failed_save_leaves_the_old_file(tiny, images, tmp_path, monkeypatch):
-    def fail(file, **_):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    (tmp_path / "plq.npz").write_bytes(b"old")
-    monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
-        plqlite.explain(tiny, images).save(tmp_path / "plq.npz")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
-
-
-@pytest.mark.parametrize("path", ["folder", ".", "/dev/null"])
-def test_save_replaces_nothing_but_files(tiny, images, tmp_path, monkeypatch, path):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="no regular file"):
-        plqlite.explain(tiny, images).save(path)
-    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
-
-
-def test_save_refuses_a_folder_that_is_not_there(tiny, images, tmp_path):
-    with pytest.raises(FileNotFoundError):
-        plqlite.explain(tiny, images).save(tmp_path / "nowhere" / "plq.npz")

@@ -1,15 +1,107 @@
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import plqlite
 from conftest import random_images, tiny_model
-from plqlite import experiment
-from plqlite.disturb import COLOURS, coloured_mask, place_generator, random_mask, scaled_size, skin_colour
-from plqlite.experiment import mask_experiment
-from plqlite.measure import localisation_auc, pixel_change, quality_change, share_positive
+from plqlite.experiments import masks
+from plqlite.experiments.dataset import aligned_faces
+from plqlite.experiments.masks import (
+    COLOURS,
+    SIZES,
+    coloured_mask,
+    mask_experiment,
+    place_generator,
+    random_mask,
+    scaled_size,
+    skin_colour,
+)
+from plqlite.experiments.statistics import localisation_auc, pixel_change, quality_change, share_positive
+
+
+@settings(deadline=None)
+@given(height=st.integers(10, 60), width=st.integers(10, 60), seed=st.integers(0, 999), data=st.data())
+def test_a_mask_is_a_black_square_in_the_inner_part(height, width, seed, data):
+    image = torch.full((3, height, width), 7.0)
+    largest = min(side - 2 * -(-side // 20) for side in (height, width))  # a twentieth, rounded up
+    size = data.draw(st.integers(1, largest))
+    masked, mask = random_mask(image, size, np.random.default_rng(seed))
+    rows, columns = (mask.any(axis).nonzero().flatten() for axis in (1, 0))
+    assert mask.sum() == size**2
+    assert len(rows) == len(columns) == size
+    for place, side in ((rows, height), (columns, width)):
+        assert 0.05 * side <= place[0] + 1e-9
+        assert place[-1] + 1 <= 0.95 * side + 1e-9
+    assert (masked[:, mask] == 0).all()
+    assert (masked[:, ~mask] == 7).all()
+    assert (image == 7).all()
+
+
+def test_masks_reach_every_corner_of_the_inner_part():
+    rng = np.random.default_rng(0)
+    corners = [random_mask(torch.ones(3, 20, 20), 16, rng)[1].nonzero()[0].tolist() for _ in range(200)]
+    assert {tuple(corner) for corner in corners} == {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("size", [0, -1, 102, 112, 500])
+def test_a_mask_that_does_not_fit_is_refused(size):
+    with pytest.raises(ValueError, match=r"does not fit into the inner 90% .* choose 1 to 100"):
+        random_mask(torch.ones(3, 112, 112), size, np.random.default_rng(0))
+
+
+def test_a_place_depends_on_seed_size_and_name_alone():
+    image = torch.ones(3, 112, 112)
+    names = ("ada/1.png", "ada/2.png", "bob/1.png")
+    keys = [(seed, size, name) for seed in (0, 1) for size in (10, 20) for name in names]
+    places = [random_mask(image, 10, place_generator(*key))[1] for key in keys]
+    again = [random_mask(image, 10, place_generator(*key))[1] for key in reversed(keys)]
+    assert all((a == b).all() for a, b in zip(places, reversed(again), strict=True))
+    assert len({tuple(place.nonzero()[0].tolist()) for place in places}) == len(keys)
+
+
+def test_sizes_are_those_of_the_paper_and_scale():
+    assert SIZES == (10, 20, 30, 40, 50)
+    assert [scaled_size(size, 112) for size in SIZES] == list(SIZES)
+    assert [scaled_size(size, 160) for size in SIZES] == [14, 29, 43, 57, 71]
+
+
+def test_a_mask_may_have_any_colour_and_shape():
+    (image,) = random_images(1)
+    mask = torch.rand(16, 16, generator=torch.Generator().manual_seed(0)) > 0.5
+    covered = coloured_mask(image, mask, (1, 2, 3))
+    assert (covered[:, mask] == torch.tensor([[1.0], [2.0], [3.0]])).all()
+    assert (covered[:, ~mask] == image[:, ~mask]).all()
+    assert covered.dtype == image.dtype
+
+
+def test_the_colours_are_twelve_and_far_apart():
+    colours = torch.tensor(list(COLOURS.values())).float()
+    assert len(colours) == 12
+    assert torch.pdist(colours).min() > 75
+    assert colours.min() == 0
+    assert colours.max() == 255
+
+
+def test_skin_is_measured_where_nose_and_cheeks_are():
+    image = torch.zeros(3, 112, 112)
+    image[:, 60:78, 36:76] = torch.tensor([200.0, 150.0, 120.0]).view(3, 1, 1)
+    assert skin_colour(image) == (200.0, 150.0, 120.0)
+
+
+def test_skin_of_the_portraits_looks_like_skin(model):
+    """Red over green over blue, and neither dark nor white, as of both portraits."""
+    photos = plqlite.sample_faces()
+    for name in ("astronaut", "grace_hopper"):
+        red, green, blue = skin_colour(plqlite.load_face(photos[name], model)[0])
+        assert 250 > red > green > blue > 60, name
+
+
+# --- the experiment ---
 
 
 @pytest.fixture
@@ -73,9 +165,9 @@ def test_the_closed_form_draws_nothing(tiny, faces):
     assert rows["quality"].tolist() == pytest.approx(quality.tolist())
 
 
-def test_goes_on_where_it_was_interrupted(tiny, faces, tmp_path, interrupt):
+def test_resumes_where_it_was_interrupted(tiny, faces, tmp_path, interrupt):
     whole = mask_experiment(tiny, faces, **OPTIONS)
-    calls = interrupt(experiment, "measure_masks", at=2)
+    calls = interrupt(masks, "mask_rows", at=2)
     table = tmp_path / "rows.csv"
     with pytest.raises(KeyboardInterrupt):
         mask_experiment(tiny, faces, **OPTIONS, table=table)
@@ -132,7 +224,7 @@ def test_what_is_asked_for_twice_is_measured_once(tiny, faces, tmp_path):
 
 
 def test_many_masks_are_saved_sixteen_at_a_time(tiny, faces, tmp_path, monkeypatch):
-    calls, original = [], experiment.explain
+    calls, original = [], masks.explain
 
     def interrupted(model, images, passes):
         calls.append(len(images))
@@ -140,7 +232,7 @@ def test_many_masks_are_saved_sixteen_at_a_time(tiny, faces, tmp_path, monkeypat
             raise KeyboardInterrupt
         return original(model, images, passes)
 
-    monkeypatch.setattr(experiment, "explain", interrupted)
+    monkeypatch.setattr(masks, "explain", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mask_experiment(tiny, faces, sizes=[30], seeds=range(40), table=tmp_path / "rows.csv")
     assert calls == [1, 16, 16, 8]
@@ -163,10 +255,10 @@ def test_a_mask_of_the_images_size_is_an_error(tiny, faces):
         mask_experiment(tiny, faces, sizes=[112])
 
 
-def test_files_of_crops_may_be_given(run_script, people, tmp_path, model):
+@pytest.mark.slow
+def test_files_of_crops_may_be_given(prepared, tmp_path, model):
     """The whole chain: photos, crops, table."""
-    run_script("prepare_lfw", people, "--out", tmp_path / "out", "--model", model.name)
-    crops = plqlite.dataset.aligned_faces(tmp_path / "out", model)
+    crops = aligned_faces(prepared, model)
     photos = plqlite.sample_faces()
     images = {f"{name}/{name}_0001.png": plqlite.load_face(photo, model)[0] for name, photo in photos.items()}
     from_files = mask_experiment(model, crops, sizes=(50,), table=tmp_path / "rows.csv")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import plqlite
-from plqlite.measure import (
+from plqlite.experiments.statistics import (
     localisation_auc,
     mean_over_identities,
     pixel_change,
@@ -16,21 +16,23 @@ from plqlite.measure import (
 
 def explanation(scaled, plq):
     scaled = torch.tensor(scaled)
-    return plqlite.Explanation(scaled + 1, scaled, torch.zeros(len(scaled), 2, 2), torch.tensor(plq))
+    saliency = torch.zeros(len(scaled), 2, 2)
+    return plqlite.Explanation(scaled + 1, scaled, saliency, torch.tensor(plq), calibrated=True)
 
 
 CLEAN = explanation([0.9, 0.5], [[[1.0, 0.8], [0.6, 0.4]], [[0.5, 0.5], [0.5, 0.5]]])
+
 MASKED = explanation([0.6, 0.6], [[[0.5, 0.7], [0.6, 0.0]], [[0.9, 0.5], [0.5, 0.5]]])
 
 
-def test_changes_are_clean_minus_disturbed():
+def test_changes_are_clean_minus_masked():
     """Equations 8 and 9 by hand."""
     masks = torch.tensor([[[True, True], [False, False]], [[True, False], [False, False]]])
     torch.testing.assert_close(quality_change(CLEAN, MASKED), torch.tensor([0.3, -0.1]))
     torch.testing.assert_close(pixel_change(CLEAN, MASKED, masks), torch.tensor([0.3, -0.4]))
 
 
-def test_one_clean_image_may_face_many_disturbed_ones():
+def test_one_clean_image_may_face_many_masked_ones():
     one = explanation([0.9], [[[1.0, 0.8], [0.6, 0.4]]])
     torch.testing.assert_close(quality_change(one, MASKED), torch.tensor([0.3, 0.3]))
     everything = torch.ones(2, 2, 2, dtype=torch.bool)
@@ -66,29 +68,29 @@ def test_shares_come_with_interval_and_number():
     share = share_positive(values, [f"person {i}" for i in range(100)])
     assert share.mean == 0.7
     assert share.count == 100
-    # a share of 100 independent people has the standard error √(0.7·0.3/100)
+    # a share of 100 independent subjects has the standard error √(0.7·0.3/100)
     assert (share.low, share.high) == pytest.approx((0.7 - 1.96 * 0.0458, 0.7 + 1.96 * 0.0458), abs=0.0105)
 
 
-def test_people_are_drawn_not_images():
-    """Ten photos each of ten people who behave alike say no more than one photo each."""
+def test_subjects_are_drawn_not_images():
+    """Ten photos each of ten subjects who behave alike say no more than one photo each."""
     values = np.repeat([1.0] * 7 + [-1.0] * 3, 10)
-    as_people = share_positive(values, np.repeat(np.arange(10), 10).astype(str))
+    as_subjects = share_positive(values, np.repeat(np.arange(10), 10).astype(str))
     as_images = share_positive(values, np.arange(100).astype(str))
-    assert as_people.mean == as_images.mean
-    assert as_people.high - as_people.low > 2.5 * (as_images.high - as_images.low)
+    assert as_subjects.mean == as_images.mean
+    assert as_subjects.high - as_subjects.low > 2.5 * (as_images.high - as_images.low)
 
 
-def test_people_with_more_photos_weigh_more():
+def test_subjects_with_more_photos_weigh_more():
     assert mean_over_identities([1, 1, 1, 5], ["ada", "ada", "ada", "bob"]).mean == 2
     low, high = mean_over_identities([1, 1, 1, 5], ["ada", "ada", "ada", "bob"])[1:3]
     assert (low, high) == (1, 5)
 
 
 def test_the_seed_chooses_the_draws():
-    values, people = np.random.default_rng(0).normal(size=40), [str(i) for i in range(40)]
-    assert mean_over_identities(values, people) == mean_over_identities(values, people, seed=0)
-    assert mean_over_identities(values, people) != mean_over_identities(values, people, seed=1)
+    values, subjects = np.random.default_rng(0).normal(size=40), [str(i) for i in range(40)]
+    assert mean_over_identities(values, subjects) == mean_over_identities(values, subjects, seed=0)
+    assert mean_over_identities(values, subjects) != mean_over_identities(values, subjects, seed=1)
 
 
 def test_one_identity_has_no_interval():
@@ -104,15 +106,15 @@ def test_nan_is_no_value():
             function([float("nan"), 1.0, -1.0], ["ada", "bob", "cem"])
 
 
-@pytest.mark.parametrize(("values", "people"), [([], []), ([1.0, 2.0], ["ada"])])
-def test_no_values_or_a_wrong_number_of_identities_are_refused(values, people):
+@pytest.mark.parametrize(("values", "subjects"), [([], []), ([1.0, 2.0], ["ada"])])
+def test_no_values_or_a_wrong_number_of_identities_are_refused(values, subjects):
     with pytest.raises(ValueError, match="give one identity for each value"):
-        share_positive(values, people)
+        share_positive(values, subjects)
 
 
-def test_interval_weighs_people_by_their_photos():
-    people = [f"{person}" for person in range(200) for _ in range(9 if person % 2 else 1)]
-    values = [float(int(person) % 2 == 0) for person in people]
-    found = mean_over_identities(values, people)
+def test_interval_weighs_subjects_by_their_photos():
+    subjects = [f"{person}" for person in range(200) for _ in range(9 if person % 2 else 1)]
+    values = [float(int(person) % 2 == 0) for person in subjects]
+    found = mean_over_identities(values, subjects)
     assert found.mean == pytest.approx(0.1)
-    assert 0.07 < found.low < 0.1 < found.high < 0.13  # a mean over the means of people would be 0.5
+    assert 0.07 < found.low < 0.1 < found.high < 0.13  # a mean over the means of subjects would be 0.5
