@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,14 +30,24 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark examples and cells of notebooks as slow; one worker runs the cells, one after the other."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist hand out the files in the order below, which it would sort by their number of tests."""
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark notebooks and examples as slow; if workers share the files, let them begin with the long ones."""
     for item in items:
         if item.path.suffix == ".ipynb" or isinstance(item, pytest.DoctestItem):
             item.add_marker(pytest.mark.slow)
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    yield  # -m leaves out what is not asked for
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        long = {
+            item.path for item in items if item.path.suffix == ".ipynb" or item.get_closest_marker("browser")
+        }
+        items.sort(key=lambda item: (item.path not in long, -slow[item.path]))
 
 
 def changes() -> set[str] | None:

@@ -109,7 +109,7 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     for name in ("PLQLITE_DATA", "PLQLITE_INPAINTED"):  # a reader's own data would change what is printed
         os.environ.pop(name, None)
-    os.environ["OMP_NUM_THREADS"] = str(CORES)
+    os.environ |= {"OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"}  # idle threads do not spin
     return int(not all([run_one(name, known[name], arguments.check) for name in arguments.names or known]))
 
 

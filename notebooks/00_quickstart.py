@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Which pixels of a face photo help a face recognition network, and which do not? |
 # | **Outcome** | You can make the pixel-level quality map (*PLQ map*) of any photo, with two real networks, and say what its numbers mean. |
-# | **Time** | 10 minutes to read; 280 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 10 minutes to read; 15 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [Pixel-Level Face Image Quality Assessment for Explainable Face Recognition](https://arxiv.org/abs/2110.11001), Fig. 1 |
 #
 # You hand in a passport photo, and a machine answers: *quality too low*. What should you change? A single number cannot tell you. A PLQ map can: it shows how useful each pixel is for recognising you.

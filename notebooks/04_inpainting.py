@@ -268,7 +268,7 @@ for name, table in tables.items():
     assert missed < 0.2
 
 # %% [markdown]
-# *Far better than chance: the mean IoU is more than twice as high for SFace, and more than three times for FaceNet.* Both find squares and hair well. The thin frames of clear glasses are found worst, and SFace finds dark glasses no better than chance. (Where the map is hardly low anywhere, no region is returned, and its IoU counts as 0.)
+# *Far better than chance: the mean IoU is more than twice as high for SFace, and more than three times for FaceNet.* Both find squares and hair well. The thin frames of clear glasses are found worst, and SFace finds dark glasses no better than chance. (Where less than a hundredth of the image is low, no region is returned, and its IoU counts as 0.)
 #
 # ### Does the quality rise?
 #

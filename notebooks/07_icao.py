@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a PLQ map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can make any portrait non-compliant in 33 ways, say which of them a PLQ map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 25 minutes to read; 60 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 25 minutes to read; 135 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines can recognise the bearer. Anyone whose photo does not comply should be told which rule it breaks, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat the study. Here everybody can: with a set simulated from a portrait in the public domain, and with photos of your own.
@@ -49,7 +49,7 @@ portraits = plqlite.sample_faces()
 # %% [markdown]
 # ## One portrait, 33 ways not to comply
 #
-# `simulate` makes a whole photo non-compliant in one way, placed by the eyes, nose and mouth. There are twelve kinds, most of them in two or more variants. What is worn is drawn; light, colour, lens and focus are computed; for a turned head or a grimace the photo itself is warped. That has its limits: the light is a gradient and casts no shadow, and a turned head shows no ear that was not in the photo.
+# `simulate` makes a whole photo non-compliant in one way, guided by the eyes, nose and mouth. There are twelve kinds, most of them in two or more variants. What is worn is drawn; light, colour, lens and focus are computed; for a turned head or a grimace the photo itself is warped. That has its limits: the light is a gradient and casts no shadow, and a turned head shows no ear that was not in the photo.
 #
 # The table also names the measure of ISO/IEC 29794-5 that each variant breaks, as OFIQ, the standard's reference implementation, spells it. (OFIQ itself is not run here.) Some measures are only the nearest that there is: IlluminationUniformity compares left with right, so it hardly notices light from above or below. And OFIQ has none for distortion; that name is ours.
 
@@ -108,7 +108,7 @@ def sheet(*kinds):
 sheet(*WORN)
 
 # %% [markdown]
-# *In each block, from top to bottom: what SFace sees, its map, and FaceNet's map. Red: of no use for recognition.* Covered parts tend to be red, but often the whole map goes down, as with dark glasses, a reflection on glasses or a face mask: it is scaled by the quality.
+# *In each block, from top to bottom: what SFace sees, its map, and FaceNet's map. Red: of no use for recognition.* Covered parts tend to be red, but often the whole map turns red, as with dark glasses, a reflection on glasses or a face mask: it is scaled by the quality.
 
 # %%
 for each in maps.values():
@@ -232,13 +232,14 @@ faces = {person: largest_face(photo) for person, photo in portraits.items()}
 glasses = {
     person: simulate(photo, faces[person].landmarks, "glasses-clear") for person, photo in portraits.items()
 }
-clean = {}  # saliency of the nine references
+reference_saliency = {}
 for name, model in models.items():
     references = torch.stack([model.crop(photo, faces[person]) for person, photo in portraits.items()])
     with_glasses = [align_simulated(model, glasses[person], faces[person]) for person in portraits]
     images = torch.cat([references, torch.stack([crop.image for crop in with_glasses])])  # (18, 3, H, W)
-    clean[name], changed = plqlite.explain(model, images, passes=None).saliency.split(9)
-    pairs = torch.stack([clean[name], changed], dim=1)  # (9, 2, H, W)
+    clean, changed = plqlite.explain(model, images, passes=None).saliency.split(9)
+    reference_saliency[name] = clean
+    pairs = torch.stack([clean, changed], dim=1)  # (9, 2, H, W)
     drops = np.array([frame_and_lenses(pair, crop.mask) for pair, crop in zip(pairs, with_glasses)])  # (9, 2)
     further = (drops[:, 0] > drops[:, 1]).sum()
     print(f"{name}: the map falls further on the frame in {further} of {len(drops)} faces")
@@ -247,11 +248,11 @@ for name, model in models.items():
     assert (0.2 if name == "sface" else 0.4) < lenses / frame < (0.45 if name == "sface" else 0.65)
 
 # %% [markdown]
-# The map falls furthest on the frame. But behind the lenses, which are all but clear, it falls at the eyes too: about a third as far for SFace, and half as far for FaceNet.
+# The map falls furthest on the frame. But it also falls behind the lenses, which are all but clear: about a third as far for SFace, and half as far for FaceNet.
 #
 # ### Robust to colour: reproduced
 #
-# How well does the map keep its order of places? We take its rank correlation (Spearman's ρ) with the map of the reference, and average over the nine faces. All maps are high in the middle, so even the maps of two *different* subjects agree to some extent; that is the yardstick.
+# How well is the order of the places in the map preserved? We take the rank correlation (Spearman's ρ) with the map of the reference, averaged over the nine faces. All maps are high in the middle, so even the maps of two *different* subjects agree to some extent; that is the yardstick.
 
 
 # %%
@@ -261,7 +262,7 @@ def between_subjects(saliency):
     return spearmanr(level.cpu().numpy().T).statistic[np.triu_indices(len(level), 1)].mean()
 
 
-yardstick = {name: between_subjects(saliency) for name, saliency in clean.items()}
+yardstick = {name: between_subjects(saliency) for name, saliency in reference_saliency.items()}
 correlation = {name: part.groupby("slot")["rank_correlation"].mean() for name, part in tables.items()}
 colours = ["colour-cast", "colour-grey", "colour-saturated"]
 for name, part in tables.items():
@@ -385,7 +386,7 @@ for part in worn.values():
 # %% [markdown]
 # Three things to bear in mind. SFace gives seven of the nine references a $\hat Q$ below 0.15, and what is near 0 cannot fall: its mean falls of $\hat Q$ come from two subjects, which is why we look at $Q$, too. The ranks are those of our simulations at full strength, not of the rules themselves, and where intervals overlap, the order is not settled. And six of the nine subjects come from one photo, so the intervals are probably too narrow.
 #
-# What remains: blur is one of the two kinds that cost either network most, and yet advice (below) names a region in at most five of the 18 blurred photos: blur is everywhere. A face mask costs FaceNet much of its $\hat Q$; for SFace, nine faces do not settle it. And yet both maps show the mask. So quality and map answer different questions, and advice needs both.
+# What remains: for both networks blur is one of the two kinds that cost most, and yet advice (below) names a region in at most five of the 18 blurred photos: blur is everywhere. A face mask costs FaceNet much of its $\hat Q$; for SFace, nine faces do not settle it. And yet both maps show the mask. So quality and map answer different questions, and advice needs both.
 #
 # ## Advice in words
 #
@@ -450,7 +451,7 @@ for slot in ("reflection-glasses", "blur-motion", REFERENCE):
     assert plqlite.advise(models["sface"], explanation).low[0] == "forehead"
 
 # %% [markdown]
-# With FaceNet, advice is right all four times. With SFace it names the astronaut's forehead first in all four photos, even in the reference: to SFace her fringe is unusual, and advice, which compares her with other people, cannot know that it is hers.
+# For FaceNet, advice is right all four times. For SFace, it names the astronaut's forehead first in all four photos, even in the reference: to SFace her fringe is unusual, and advice, which compares her with other people, cannot know that it is hers.
 #
 # ### How often is it right?
 #
@@ -511,9 +512,9 @@ assert named == {
 }
 
 # %% [markdown]
-# With SFace, regions are named in three of the nine, more than the one in twelve on LFW. `group_2` and `group_5` are turned to one side, and what is named is the far eye and cheek. The astronaut's forehead is her fringe again. `group_1`, whose cheek is named with FaceNet, has long hair beside it; but so has `group_6`, where nothing is named. Nor is anything named in the laughing face, `group_4`.
+# For SFace, advice names regions in three of the nine, more than the one in twelve on LFW. `group_2` and `group_5` are turned to one side, and what is named is the far eye and cheek. The astronaut's forehead is her fringe again. `group_1`, whose cheek it names for FaceNet, has long hair beside it; but so has `group_6`, where it names nothing. Nor does it name anything in the laughing face, `group_4`.
 #
-# Grace Hopper really wears what we drew:
+# Grace Hopper wears for real what we have drawn:
 
 # %%
 hopper = {}
@@ -529,7 +530,7 @@ assert all(advice.low == [] for advice in hopper.values())
 assert hopper["facenet"].percentile < 5
 
 # %% [markdown]
-# For SFace the lowest region is the forehead, under the cap; for FaceNet it is an eye, behind the glasses. Neither is below −3: that nothing stands out does not mean that nothing is there. For FaceNet the photo as a whole is a poor one, and advice says so.
+# For SFace the lowest region is the forehead, under the cap; for FaceNet it is an eye, behind the glasses. Neither is below −3: that advice finds nothing unusual does not mean that nothing is there. For FaceNet the photo as a whole is a poor one, and advice says so.
 #
 # ## Photo booth
 #

@@ -4,12 +4,12 @@ import copy
 import functools
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from networks import export, small
 from PIL import Image
 
@@ -20,6 +20,10 @@ from plqlite.networks import weights, zoo
 
 ROOT = Path(__file__).parents[1]
 LFW100 = ROOT.parent / "shared" / "data" / "lfw100"  # of the maintainers: no part of the product
+
+# A busy machine is slow, and that is no fault.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def tiny_model(seed=0, size=16, dimensions=6):
@@ -214,16 +218,3 @@ def prepared(prepared_once, people_once, tmp_path):
     skipped = (folder / "skipped.csv").read_text("utf-8")  # its reasons name the photos
     (folder / "skipped.csv").write_text(skipped.replace(str(people_once), str(tmp_path / "people")), "utf-8")
     return folder
-
-
-@pytest.fixture
-def pytester_run():
-    """Run pytest on one notebook, with this project's own settings; returns its exit status."""
-
-    def run(path):
-        command = [sys.executable, "-m", "pytest", "-q", "-n0", "-c", str(ROOT / "pyproject.toml")]
-        return subprocess.run(
-            [*command, f"--rootdir={path.parent}", str(path)], cwd=ROOT, capture_output=True
-        ).returncode
-
-    return run

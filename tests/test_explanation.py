@@ -15,7 +15,7 @@ IMAGE = random_images(1).double()
 ORDER = plqlite.explain(DOUBLE, IMAGE, passes=None).saliency.flatten().argsort()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**31),
     passes=st.one_of(st.none(), st.integers(2, 40)),

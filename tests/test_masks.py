@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import plqlite
@@ -24,7 +24,6 @@ from plqlite.experiments.masks import (
 from plqlite.experiments.statistics import localisation_auc, pixel_change, quality_change, share_positive
 
 
-@settings(deadline=None)
 @given(height=st.integers(10, 60), width=st.integers(10, 60), seed=st.integers(0, 999), data=st.data())
 def test_a_mask_is_a_black_square_in_the_inner_part(height, width, seed, data):
     image = torch.full((3, height, width), 7.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import plqlite
@@ -45,7 +45,6 @@ def test_an_empty_mask_has_no_change():
         pixel_change(CLEAN, MASKED, masks)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 9999), st.integers(1, 15))
 def test_auc_is_the_chance_that_a_covered_pixel_is_lower(seed, covered):
     rng = np.random.default_rng(seed)

@@ -186,4 +186,4 @@ assert noticed["facenet"] >= 8
 assert noticed["sface"] <= 4
 
 # %% [markdown]
-# With FaceNet an eye is named in nearly all of the nine faces, with SFace only in a few. [05](../05_random_masks.ipynb) found the same for black squares: without the clean photo, SFace's map knows little of them. That advice finds nothing unusual is a statement about the map, not about the photo.
+# For FaceNet, an eye is named in nearly all of the nine faces, for SFace only in a few. [05](../05_random_masks.ipynb) found the same for black squares: without the clean photo, SFace's map knows little of them. That advice finds nothing unusual is a statement about the map, not about the photo.
