@@ -42,7 +42,7 @@ def covered_faces(size, seed=0):
 # %% [markdown]
 # ## 1. Ten passes
 #
-# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The first line below checks this for one seed.
+# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The first assertion below checks this for one seed.
 
 # %%
 masked, masks = covered_faces(30)
