@@ -292,7 +292,7 @@ ratios = {}
 for each in (sface, own, flat):
     _, centre, frame, *_ = measure(each, faces)  # saliency per unit of Q̂, needs no constants: (9,) each
     ratios[each.name] = (centre / frame).median()
-    print(f"{each.name:<10} middle to frame: {ratios[each.name]:.1f} to 1")
+    print(f"{each.name:<10} middle to frame: {ratios[each.name]:.1g} to 1")
 assert ratios["no window"] < 1 < ratios["Eigenfaces"] < ratios["sface"]
 
 try:
