@@ -16,6 +16,7 @@ from PIL import Image
 import plqlite
 from plqlite.calibration import ReferenceStatistics, fit_reference_statistics
 from plqlite.development import measure
+from plqlite.experiments.noncompliance import NON_COMPLIANCES
 from plqlite.networks import weights, zoo
 
 ROOT = Path(__file__).parents[1]
@@ -218,3 +219,17 @@ def prepared(prepared_once, people_once, tmp_path):
     skipped = (folder / "skipped.csv").read_text("utf-8")  # its reasons name the photos
     (folder / "skipped.csv").write_text(skipped.replace(str(people_once), str(tmp_path / "people")), "utf-8")
     return folder
+
+
+@pytest.fixture
+def keep_only():
+    """Let a test keep a few non-compliances that tell as much as all; then they are back, in their order."""
+    before = dict(NON_COMPLIANCES)
+
+    def keep(names):
+        for name in before.keys() - set(names):
+            del NON_COMPLIANCES[name]
+
+    yield keep
+    NON_COMPLIANCES.clear()
+    NON_COMPLIANCES.update(before)
