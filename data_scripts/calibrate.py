@@ -92,7 +92,7 @@ def fit_model(
     if len(used) < 2:
         raise ValueError(f"{len(used)} of {len(rows)} photos can be used, at least 2 are needed: see {table}")
     measurements = measurements_of(used, open_table(levels, LEVELS))
-    provenance = f"calibrate.py on {len(used)} photos of {folder}; 100 passes, seed 0, signed"
+    provenance = f"calibrate.py on {len(used)} photos of {folder}; closed form, signed"
     scaling = calibration.fit(*measurements[:3], provenance)
     statistics = calibration.fit_reference_statistics(measurements)
     if model.calibration_file is not None:

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Which pixels of a face photo help a face recognition network, and which do not? |
 # | **Outcome** | You can make the pixel-level quality map (*PLQ map*) of any photo, with two real networks, and say what its numbers mean. |
-# | **Time** | 10 minutes to read; 15 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 10 minutes to read; 21 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [Pixel-Level Face Image Quality Assessment for Explainable Face Recognition](https://arxiv.org/abs/2110.11001), Fig. 1 |
 #
 # You hand in a passport photo, and a machine answers: *quality too low*. What should you change? A single number cannot tell you. A PLQ map can: it shows how useful each pixel is for recognising you.
@@ -59,6 +59,8 @@ assert centre > 5 * background
 # **1. How good is the image as a whole?** A hundred times, switch off a random half of the network's features (*dropout*) and see how far its output (the *embedding* $x$, a point on a sphere) moves. If it hardly moves, the network is sure of what it sees:
 #
 # $$Q = 2\,\sigma\Big(-\frac{2}{m^2}\sum_{i<j} d(x_i, x_j)\Big) \qquad\text{(Eq. 1)}\qquad\qquad \hat Q = \sigma\big(\alpha\,(Q - r)\big) \qquad\text{(Eq. 2)}$$
+#
+# (Nothing is switched off in practice: for these networks the mean over all possible draws has a formula, which gives the same number each time. With `passes=100`, `explain` does as the text says.)
 #
 # $Q$ has a narrow range, a different one for each network; $\hat Q$ spreads it over 0..1, so that 0.5 is an ordinary photo *for this network*. (Here $m = 100$ is the number of dropout passes, $d$ the Euclidean distance, $\sigma$ the logistic function, and $\alpha$ and $r$ are two constants of the network.)
 #
@@ -157,6 +159,6 @@ plqlite.explore([model, facenet], plqlite.sample_faces()["astronaut"])
 # 1. **Change the colours.** Draw the astronaut's map in colours that a colour-blind reader can tell apart (see the last argument of `plqlite.show`).
 # 2. **Move the square.** Cover the eyes, then the forehead, then the background. Which lowers $Q$ most? Guess first.
 # 3. **Save it.** Write an explanation to a file, read it back with NumPy and find the most useful pixel of the face.
-# 4. **Find out what it depends on.** Explain the same photo with seeds 0 to 4. How much does $Q$ change? Does the *order* of the pixels change? Why, or why not?
+# 4. **Find out what it depends on.** Explain the same photo with a hundred passes, `passes=100`, and seeds 0 to 4. How much does $Q$ change? Does the *order* of the pixels change? Why, or why not?
 #
 # Solutions: [solutions/00_quickstart.ipynb](solutions/00_quickstart.ipynb) · Next: [01 · How good is an image for this network?](01_ser_fiq.ipynb)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | The network outputs its own quality. Which pixels does that output depend on, and how should the answer be drawn so that two images can be compared? |
 # | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, choose γ by a rule, and say why a map must never be stretched to its own range. |
-# | **Time** | 15 minutes to read; 11 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 15 minutes to read; 14 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
 #
 # [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. Only two things are missing for a pixel-level quality map (*PLQ map*, or *map* for short): some calculus and a colour scale. The colour scale is the harder part.
@@ -113,7 +113,8 @@ def mean_over_channels(gradient: torch.Tensor) -> torch.Tensor:
 def quality_and_saliency(model, images):
     """Steps 1 to 3, up to Eq. 5: Q̂ (B,) and Ŝ (B, H, W)."""
     images = images.clone().requires_grad_()
-    quality = plqlite.scale_quality(plqlite.ser_fiq(model, images), model.scaling.alpha, model.scaling.r)
+    quality = plqlite.ser_fiq_closed_form(model, images)
+    quality = plqlite.scale_quality(quality, model.scaling.alpha, model.scaling.r)
     m_q = QualityRegression(model, node_weights(model(images), quality))
     return quality, mean_over_channels(pixel_gradient(m_q(images), images))
 
@@ -150,7 +151,8 @@ assert saliency[0].quantile(0.99) > 100 * saliency[0].quantile(0.01)
 # %%
 def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
     """Pixel-level quality P = v(Ŝ) with v(s) = 1 − 1/(1 + 10^γ s²) (Eq. 6 and 7)."""
-    return 1 - 1 / (1 + 10.0**gamma * saliency.square())
+    x = (10.0 ** (gamma / 2) * saliency).square().clamp(max=1e30)  # ∞/∞ would not be a number
+    return x / (1 + x)
 
 
 s = torch.logspace(-8, -3, 200)
@@ -167,6 +169,18 @@ plt.show()
 # %% [markdown]
 # *Raising γ by 2 shifts the curve to the left by one power of ten. Its shape does not change.*
 #
+# Why does the function not compute Eq. 6 as it is printed? With $x = 10^{\gamma}\hat S^2$, the two are equal on paper, $1 - \frac{1}{1+x} = \frac{x}{1+x}$, but not in a computer. In single precision, $1 + x$ is 1 for every $x$ below $6\cdot10^{-8}$, and what is left of $P$ is exactly 0. A poor photo has many such pixels, and all of them would be equally bad:
+
+# %%
+tiny = torch.tensor([1e-10, 1e-9, 1e-8, 1e-7])  # x, four pixels that differ
+as_printed = 1 - 1 / (1 + tiny)
+ours = pixel_level_quality(tiny.sqrt(), gamma=0)
+print("as printed:", [f"{p:.0e}" for p in as_printed.tolist()])
+print("x/(1 + x): ", [f"{p:.0e}" for p in ours.tolist()])
+assert (as_printed[:3] == 0).all()
+assert (ours.diff() > 0).all()
+
+# %% [markdown]
 # ### Which γ?
 #
 # Footnote 4 of the paper gives a rule: on a face photo that complies with the rules for passports (ICAO 9303), the centre should be in the colour of high quality and the background in that of low quality. We turn it into a criterion of our own: **take the γ that sets the two farthest apart.** If the typical saliency is $c$ in the centre and $b < c$ in the background, $v(c) - v(b)$ is largest at

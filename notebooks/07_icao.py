@@ -63,7 +63,7 @@ assert len(variants) == 33
 variants.groupby(["kind", "measure"], sort=False)["variant"].agg(", ".join).to_frame("variants")
 
 # %% [markdown]
-# `simulate_all` makes all of them, each as a photo of its own. A face that has moved (pose, distortion) is detected again, as it would be in a real photo; the others are aligned as the reference is, so that their maps can be compared pixel by pixel. (`passes=None` is the closed form of [01](01_ser_fiq.ipynb), which has no noise.)
+# `simulate_all` makes all of them, each as a photo of its own. A face that has moved (pose, distortion) is detected again, as it would be in a real photo; the others are aligned as the reference is, so that their maps can be compared pixel by pixel.
 
 # %%
 face, simulated = simulate_all(portraits["astronaut"])
@@ -71,7 +71,7 @@ crops, maps, levels = {}, {}, {}  # of each model: name of a variant -> crop, P,
 for name, model in models.items():
     crops[name] = {slot: align_simulated(model, each, face) for slot, each in simulated.items()}
     images = torch.stack([crop.image for crop in crops[name].values()])  # (34, 3, H, W)
-    explanations = [plqlite.explain(model, batch, passes=None) for batch in images.split(17)]
+    explanations = [plqlite.explain(model, batch) for batch in images.split(17)]
     maps[name] = dict(zip(simulated, torch.cat([each.plq for each in explanations]).cpu()))
     levels[name] = dict(
         zip(simulated, relative_level(torch.cat([each.saliency for each in explanations])).cpu())
@@ -237,7 +237,7 @@ for name, model in models.items():
     references = torch.stack([model.crop(photo, faces[person]) for person, photo in portraits.items()])
     with_glasses = [align_simulated(model, glasses[person], faces[person]) for person in portraits]
     images = torch.cat([references, torch.stack([crop.image for crop in with_glasses])])  # (18, 3, H, W)
-    clean, changed = plqlite.explain(model, images, passes=None).saliency.split(9)
+    clean, changed = plqlite.explain(model, images).saliency.split(9)
     reference_saliency[name] = clean
     pairs = torch.stack([clean, changed], dim=1)  # (9, 2, H, W)
     drops = np.array([frame_and_lenses(pair, crop.mask) for pair, crop in zip(pairs, with_glasses)])  # (9, 2)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | For some images the gradients are far too large and the map is green all over. What causes this, and does clipping help? |
 # | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot fix, and remove the cause. |
-# | **Time** | 10 minutes to read; 73 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 10 minutes to read; 68 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §6, §8.3, Fig. 12; needs [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) |
 #
 # The paper reports that gradients sometimes explode, and proposes "simple gradient clipping". It leaves the cause open. Here it is.
@@ -75,7 +75,7 @@ for name, model in models.items():
     batches = photos[name].split(16)
     sum_of_e[name] = torch.cat([model(batch).sum(-1).abs() for batch in batches])  # (144,)
     for reading in ("summed", "signed"):
-        explanations = [plqlite.explain(model, batch, passes=None, reading=reading) for batch in batches]
+        explanations = [plqlite.explain(model, batch, reading=reading) for batch in batches]
         saliency = torch.cat(
             [e.saliency / e.scaled_quality.view(-1, 1, 1) for e in explanations]
         )  # (144, H, W)
@@ -101,7 +101,7 @@ two = photos["sface"][[calm, loud]]
 
 rows, labels = [], []
 for reading in ("summed", "signed"):
-    e = plqlite.explain(model, two, passes=None, reading=reading)
+    e = plqlite.explain(model, two, reading=reading)
     plq = pixel_level_quality(e.saliency / e.scaled_quality.view(-1, 1, 1), gamma["sface", reading])
     rows += list(zip(two, plq))
     labels += [f"{reading}, |Σe| = {sum_of_e['sface'][photo]:.2f}" for photo in (calm, loud)]

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | The method works with *any* face recognition network. How do I use mine, and how would I notice that I had set it up wrongly? |
 # | **Outcome** | You can take an ONNX file apart, split it where dropout acts, calibrate it and explain faces with it; wrap a PyTorch module of your own; and check that you feed it the kind of input it was trained on, which no map will do for you. |
-# | **Time** | 25 minutes to read; 28 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 25 minutes to read; 27 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [arXiv 2110.11001](https://arxiv.org/abs/2110.11001), §4.2: the networks of its experiments |
 #
 # This notebook builds on [01](01_ser_fiq.ipynb) to [03](03_saliency.ipynb). The paper used two networks, plqlite comes with two, and yours is next.

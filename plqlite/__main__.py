@@ -33,11 +33,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"{', '.join(BUILDERS)}, or the path of an .onnx file (default: sface and facenet)",
     )
-    passes = parser.add_mutually_exclusive_group()
-    passes.add_argument(
-        "--passes", type=int, default=100, metavar="N", help="dropout passes, at least 2 (default: 100)"
+    parser.add_argument(
+        "--passes",
+        type=int,
+        metavar="N",
+        help="draw N dropout masks, at least 2 (default: the closed form, which draws none)",
     )
-    passes.add_argument("--closed-form", action="store_true", help="the limit of infinitely many passes")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="chooses the dropout masks (default: 0)"
     )
@@ -60,8 +61,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
     options = parser.parse_args(arguments)
     check(options, parser)
-    if options.closed_form:
-        options.passes = None
     if options.out is None and not options.json:
         options.out = Path("plq.png")
     return options
@@ -73,10 +72,9 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"--model {options.model}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
     if not 0 <= options.seed < 2**63:
         parser.error(f"--seed {options.seed}: choose from 0 to 2**63 - 1")
-    method = options.passes, options.seed, options.reading, options.closed_form
-    if options.advise and method != (100, 0, "signed", False):
-        parser.error("--advise compares with photos measured with 100 passes, seed 0, signed: keep these")
-    if options.passes < 2:
+    if options.advise and options.reading != "signed":
+        parser.error("--advise compares with photos that were measured with --reading signed: keep it")
+    if options.passes is not None and options.passes < 2:
         parser.error(f"--passes {options.passes}: at least 2 are needed")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         parser.error(f"--out {options.out}: its folder does not exist")

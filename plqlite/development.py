@@ -17,8 +17,7 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     """Fit the constants of a model on faces, and save them beside its weights if these are a file.
 
     `from_onnx`, `arcface` and `facenet("vggface2")` find what was saved when they build the same model
-    again, and with it the reference statistics. Q is measured with 100 passes and seed 0, Ŝ with the
-    reading `signed`.
+    again, and with it the reference statistics. Q is the closed form, Ŝ that of the reading `signed`.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     """
     batches = tqdm(images.split(8), desc=f"calibrating {model.name}", disable=None)
     measurements = joined(measure(model, batch) for batch in batches)
-    provenance = f"calibrate on {len(images)} images; 100 passes, seed 0, signed"
+    provenance = f"calibrate on {len(images)} images; closed form, signed"
     scaling = fit(*measurements[:3], provenance)
     if model.calibration_file is not None:
         statistics = fit_reference_statistics(measurements)

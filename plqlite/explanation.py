@@ -63,21 +63,24 @@ class Explanation:
 def explain(
     model: FaceModel,
     images: torch.Tensor,
-    passes: int | None = 100,
+    passes: int | None = None,
     seed: int = 0,
     reading: str = "signed",
     dropout: float = 0.5,
 ) -> Explanation:
     """Explain for every pixel how useful it is for recognition (Eq. 1 to 7).
 
-    It takes one forward pass of the backbone and one backward pass, however many dropout passes.
+    It takes one forward pass of the backbone and one backward pass, however many dropout passes. Q is the
+    closed form of Eq. 1, which gives the mean over all draws of 100 masks: no luck of a draw, and the same
+    number each time. `passes=100` draws masks, as the paper does, and estimates the same number: α, r and γ
+    serve both. A head that is not affine has no closed form, and 100 passes are drawn.
 
     Parameters
     ----------
     model : a FaceModel
     images : (B, 3, size, size) aligned RGB, 0..255
-    passes : dropout passes m; None for the closed form, which is their limit and draws nothing
-    seed : chooses the dropout masks
+    passes : dropout passes m to be drawn; None for the closed form
+    seed : chooses the dropout masks, where any are drawn
     reading : of Eq. 3, see `node_weights`; γ was fitted for "signed", so P of the others is off in level
     dropout : share of features set to zero
 
@@ -108,10 +111,11 @@ def explain(
     images = images.detach().requires_grad_()
     features = model.features(images)  # (B, D): the one forward pass of the backbone
     with torch.no_grad():  # Eq. 3 takes the quality as a constant
-        if passes is None:
-            quality = closed_form_quality(model.head, features, dropout)  # type: ignore[arg-type]  # it checks
+        if passes is None and isinstance(model.head, torch.nn.Linear):
+            quality = closed_form_quality(model.head, features, dropout)
         else:
-            quality = robustness(stochastic_embeddings(model.head, features, passes, dropout, seed))
+            masks = 100 if passes is None else passes
+            quality = robustness(stochastic_embeddings(model.head, features, masks, dropout, seed))
         scaled = _scale(quality, model)
     embedding = normalize(model.head(features), dim=-1)  # (B, d)
     output = quality_node(embedding, node_weights(embedding, scaled, reading))  # (B,)

@@ -162,7 +162,7 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
             description="γ", value=gamma_of(first), min=6, max=18, step=0.1, continuous_update=False
         ),
         "passes": widgets.Dropdown(
-            description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=100
+            description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=None
         ),
         "seed": widgets.BoundedIntText(description="seed", value=0, min=0, max=9999),
         "reading": widgets.Dropdown(description="reading", options=["signed", "literal", "summed"]),

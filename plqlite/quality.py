@@ -44,12 +44,7 @@ def stochastic_embeddings(
     >>> stochastic_embeddings(torch.nn.Linear(8, 4), torch.rand(2, 8), passes=10).shape
     torch.Size([2, 10, 4])
     """
-    if passes < 2:
-        raise ValueError(f"passes={passes}: a distance needs at least 2 passes; the default is 100.")
-    if not 0 < dropout < 1:
-        raise ValueError(
-            f"dropout={dropout}: choose a share between 0 and 1, both excluded; the default is 0.5."
-        )
+    _check(passes, dropout)
     masks = torch.Generator("cpu").manual_seed(seed)
     chunk = max(1, 2**23 // features.numel())  # 32 MB of masked features, however many passes
     embeddings = []
@@ -130,19 +125,23 @@ def ser_fiq(
     return robustness(stochastic_embeddings(model.head, features, passes, dropout, seed))
 
 
-def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: float = 0.5) -> torch.Tensor:
-    """Approximate Eq. 1 in the limit of infinitely many passes, without drawing a mask.
+def closed_form_quality(
+    head: torch.nn.Linear, features: torch.Tensor, dropout: float = 0.5, passes: float = 100
+) -> torch.Tensor:
+    """Compute what Eq. 1 gives on average over all draws of m masks, without drawing one.
 
     Under dropout an affine head's output z has mean μ = A f + b and covariance
     C = p/(1−p) · A diag(f²) Aᵀ. With u = μ/‖μ‖, the mean distance of two normalised draws is, to
     second order, d = √(2 (tr C − uᵀCu) / (‖μ‖² + tr C)): only what is orthogonal to μ survives
-    the normalisation. Neither trace needs the d×d matrix C.
+    the normalisation. Neither trace needs the d×d matrix C. Of the m² pairs of Eq. 1, m are a draw and
+    itself, at no distance: its mean is (m−1)/m · d, and Q = 2σ(−(m−1)/m · d).
 
     Parameters
     ----------
     head : one affine layer, weight (d, D) and bias (d,)
     features : (B, D)
     dropout : share of features set to zero, in (0, 1)
+    passes : m, at least 2; infinity for the limit of ever more passes
 
     Returns
     -------
@@ -153,7 +152,7 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
     TypeError
         The head is not one `torch.nn.Linear`.
     ValueError
-        A dropout outside (0, 1).
+        Fewer than 2 passes, or a dropout outside (0, 1).
     DropoutHasNoEffect
         The embeddings of an image do not vary.
 
@@ -167,10 +166,7 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
             f"The closed form needs a head that is one torch.nn.Linear, found {type(head).__name__}: "
             "use ser_fiq, which draws masks and takes any head."
         )
-    if not 0 < dropout < 1:
-        raise ValueError(
-            f"dropout={dropout}: choose a share between 0 and 1, both excluded; the default is 0.5."
-        )
+    _check(passes, dropout)
     mean = head(features)  # μ: (B, d)
     direction = normalize(mean, dim=-1)  # u: (B, d)
     variance = dropout / (1 - dropout) * features.square()  # of a masked feature f_j k_j/(1−p): (B, D)
@@ -178,21 +174,23 @@ def closed_form_quality(head: torch.nn.Linear, features: torch.Tensor, dropout: 
     trace = variance @ squares  # tr C: (B,)
     along = (variance * (direction @ head.weight).square()).sum(-1)  # uᵀCu: (B,)
     spread = (2 * (trace - along) / (mean.square().sum(-1) + trace)).clamp(min=0)
-    return _quality(spread.sqrt())
+    return _quality((1 - 1 / passes) * spread.sqrt())
 
 
-def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: float = 0.5) -> torch.Tensor:
-    """Estimate the quality of face images in the limit of infinitely many passes.
+def ser_fiq_closed_form(
+    model: torch.nn.Module, images: torch.Tensor, dropout: float = 0.5, passes: float = 100
+) -> torch.Tensor:
+    """Compute the quality that `ser_fiq` estimates, without its noise.
 
     Parameters
     ----------
     model : has `features(images)`, and a `head` that is one `torch.nn.Linear`
     images : (B, 3, H, W) aligned RGB, 0..255
-    dropout : share of features set to zero, in (0, 1)
+    dropout, passes : see `closed_form_quality`
 
     Returns
     -------
-    (B,) quality Q in (0, 1). About d/(2m) below what m passes give: Eq. 1 divides by m², not m(m−1).
+    (B,) quality Q in (0, 1).
 
     Raises
     ------
@@ -208,7 +206,7 @@ def ser_fiq_closed_form(model: torch.nn.Module, images: torch.Tensor, dropout: f
     0.90
     """
     with torch.no_grad():
-        return closed_form_quality(model.head, model.features(images), dropout)
+        return closed_form_quality(model.head, model.features(images), dropout, passes)
 
 
 def scale_quality(q: torch.Tensor, alpha: float, r: float) -> torch.Tensor:
@@ -261,6 +259,16 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)
     return (torch.log(torch.tensor(19.0)) / t).item(), r.item()
+
+
+def _check(passes: float, dropout: float) -> None:
+    """Refuse a number of passes or a share of dropout that Eq. 1 has no meaning for."""
+    if not passes >= 2:
+        raise ValueError(f"passes={passes}: a distance needs at least 2 passes; the default is 100.")
+    if not 0 < dropout < 1:
+        raise ValueError(
+            f"dropout={dropout}: choose a share between 0 and 1, both excluded; the default is 0.5."
+        )
 
 
 def _quality(distance: torch.Tensor) -> torch.Tensor:

@@ -56,6 +56,9 @@ def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
     The scale is fixed: no image is stretched to its own minimum and maximum, so the maps of two
     images can be compared. γ only moves the saliency that is shown as 0.5; ranks stay.
 
+    With x = 10^γ s², this is computed as x/(1 + x): equal on paper, but 1 − 1/(1 + x) is exactly 0
+    in single precision for every x below 6e-8.
+
     Parameters
     ----------
     saliency : Ŝ, any shape
@@ -70,7 +73,8 @@ def pixel_level_quality(saliency: torch.Tensor, gamma: float) -> torch.Tensor:
     >>> pixel_level_quality(torch.tensor([0.0, 0.001, 1.0]), gamma=6)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return 1 - 1 / (1 + 10.0**gamma * saliency.square())
+    x = (10.0 ** (gamma / 2) * saliency).square().clamp(max=1e30)  # ∞/∞ would not be a number
+    return x / (1 + x)
 
 
 def clip_by_value(gradient: torch.Tensor, limit: float) -> torch.Tensor:

@@ -54,7 +54,7 @@ def test_calibration_finds_the_constants_that_are_given(model, faces):
     scaling = plqlite.calibrate(model, faces)
     assert model.scaling is before[0]
     assert model.reference_statistics is before[1]  # left as they were
-    alpha, r = plqlite.fit_scaling(plqlite.ser_fiq(model, faces))
+    alpha, r = plqlite.fit_scaling(plqlite.ser_fiq_closed_form(model, faces))
     assert (scaling.alpha, scaling.r) == pytest.approx((alpha, r), rel=1e-3)
     assert abs(scaling.gamma - model.scaling.gamma) < 0.5
     assert model.file is None  # nothing is written into an installed package
@@ -75,7 +75,7 @@ def test_calibration_is_kept_beside_the_model_and_for_it_alone(small_copy):
     assert model.scaling is None
     scaling = plqlite.calibrate(model, images)
     assert model.scaling is None  # it is for the caller to use it
-    assert scaling.provenance == "calibrate on 6 images; 100 passes, seed 0, signed"
+    assert scaling.provenance == "calibrate on 6 images; closed form, signed"
     assert plqlite.from_onnx(path).scaling == scaling
     for changed in ({"std": 128}, {"channels": "BGR"}, {"align": crop_box}):
         with pytest.warns(UserWarning, match=r"r\.scaling\.json was fitted for another model or input"):

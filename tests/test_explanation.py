@@ -12,7 +12,7 @@ DOUBLE = tiny_model().double()
 
 IMAGE = random_images(1).double()
 
-ORDER = plqlite.explain(DOUBLE, IMAGE, passes=None).saliency.flatten().argsort()
+ORDER = plqlite.explain(DOUBLE, IMAGE).saliency.flatten().argsort()
 
 
 @settings(max_examples=40)

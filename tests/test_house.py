@@ -13,7 +13,7 @@ import pytest
 import plqlite
 from conftest import ROOT
 
-PAPER = ("plqlite.quality", "plqlite.regression", "plqlite.saliency")
+PAPER = ("plqlite.quality", "plqlite.evidence", "plqlite.regression", "plqlite.saliency")
 PUBLIC = (
     "sface facenet arcface from_onnx from_module load_face sample_faces explain Explanation ser_fiq "
     "ser_fiq_closed_form scale_quality node_weights fit_scaling fit_gamma calibrate advise show grid explore "

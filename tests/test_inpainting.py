@@ -54,7 +54,7 @@ def test_as_many_pixels_are_inpainted_in_each_of_three_places(model, covered):
 def test_the_control_of_high_quality_is_where_the_map_is_high(model, covered):
     image, _ = covered
     changed = (inpaint_low_region(model, image, mirror).inpainted["high"] != image).any(0)
-    saliency = plqlite.explain(model, image[None], passes=None).saliency[0]
+    saliency = plqlite.explain(model, image[None]).saliency[0]
     assert saliency[changed].mean() > 1.5 * saliency[~changed].mean()
 
 

@@ -159,7 +159,7 @@ def test_a_face_and_its_masked_versions_see_the_same_dropout(tiny, faces):
 
 
 def test_the_closed_form_draws_nothing(tiny, faces):
-    rows = mask_experiment(tiny, faces, sizes=[20], passes=None)
+    rows = mask_experiment(tiny, faces, sizes=[20])
     quality = plqlite.ser_fiq_closed_form(tiny, torch.stack(list(faces.values())))
     assert rows["quality"].tolist() == pytest.approx(quality.tolist())
 

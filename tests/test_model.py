@@ -75,6 +75,14 @@ def test_double_precision_gets_double_faces(sface):
     torch.testing.assert_close(model(images).float(), sface(single), atol=1e-5, rtol=0)
 
 
+def test_what_interpolation_rounds_is_no_mistake_of_range(tiny, images):
+    images[0, 0, 0, :2] = torch.tensor([255.00002, -0.0004])
+    tiny(images)
+    images[0, 0, 0, 0] = 255.002
+    with pytest.raises(ValueError, match=r"to 255\.002: the range is 0\.\.255"):
+        tiny(images)
+
+
 def test_a_black_image_is_no_mistake_of_range(tiny):
     tiny(torch.zeros(1, 3, 16, 16))
 

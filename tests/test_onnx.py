@@ -220,7 +220,9 @@ def test_head_that_is_not_affine(tmp_path, split):
         assert model.card["split"] == split
         assert model.card["head"] == "not affine: no closed form"
         with pytest.raises(TypeError, match="use ser_fiq"):
-            plqlite.explain(model, random_images(2), passes=None)
+            plqlite.ser_fiq_closed_form(model, random_images(2))
+        drawn = [plqlite.explain(model, random_images(2), passes).quality for passes in (None, 100)]
+        assert drawn[0].equal(drawn[1])  # there is no closed form to take
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's advice on its exporters

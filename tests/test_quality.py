@@ -34,7 +34,29 @@ def test_equals_a_plain_evaluation_of_equation_1(tiny, images):
 @pytest.mark.slow
 def test_closed_form_is_the_limit_of_many_passes(model, faces):
     many = ser_fiq(model, faces, passes=2000)
-    assert (many - ser_fiq_closed_form(model, faces)).abs().max() < 1e-3
+    assert (many - ser_fiq_closed_form(model, faces, passes=float("inf"))).abs().max() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("passes", [3, 100])
+def test_closed_form_is_the_mean_of_many_draws_of_few_passes(model, faces, passes):
+    """The limit is below: with 100 passes by 4 and 9 standard errors of this mean and more."""
+    draws = torch.stack([ser_fiq(model, faces, passes, seed=seed) for seed in range(6000 // passes)])
+    mean, error = draws.mean(0), draws.std(0) / len(draws) ** 0.5
+    assert (mean - ser_fiq_closed_form(model, faces, passes=passes)).abs().max() < 1e-3
+    assert (mean - ser_fiq_closed_form(model, faces, passes=float("inf")) > 4 * error).all()
+
+
+def test_passes_of_the_closed_form_shorten_the_distance(tiny, images):
+    """Of m² pairs m are a draw and itself: Eq. 1 divides by m², not m(m − 1)."""
+
+    def distance(passes):
+        return -torch.logit(ser_fiq_closed_form(tiny, images, passes=passes) / 2)
+
+    for passes in (2, 10, 100):
+        expected = (passes - 1) / passes * distance(float("inf"))
+        torch.testing.assert_close(distance(passes), expected, rtol=1e-5, atol=0)
+    assert ser_fiq_closed_form(tiny, images).equal(ser_fiq_closed_form(tiny, images, passes=100))
 
 
 def test_closed_form_is_differentiable(tiny, images):

@@ -50,6 +50,23 @@ def test_equations_6_and_7_as_written():
     assert pixel_level_quality(torch.tensor(1e20), gamma) == 1
 
 
+def test_no_saliency_is_too_small_or_too_large():
+    """Twenty powers of ten in single precision: P rises wherever Ŝ does, and keeps to 0..1."""
+    gamma = 11.0
+    saliency = torch.logspace(-20.5, -2.5, 300)  # at −2.5, 10^γ Ŝ² = 10⁶; above, P rounds to 1
+    plq = pixel_level_quality(saliency, gamma)
+    assert (plq.diff() > 0).all()
+    assert plq[0] > 0
+    exact = pixel_level_quality(saliency.double(), gamma)
+    torch.testing.assert_close(plq, exact.float(), rtol=1e-5, atol=0)
+    huge = torch.tensor([1e19, 3e38, torch.inf], requires_grad=True)
+    assert pixel_level_quality(huge, gamma).tolist() == [1, 1, 1]
+    zero = torch.zeros(1, requires_grad=True)
+    (slope,) = torch.autograd.grad(pixel_level_quality(zero, gamma).sum(), zero)
+    assert slope.item() == 0
+    assert pixel_level_quality(torch.tensor(torch.nan), gamma).isnan()
+
+
 def test_mean_over_channels_takes_magnitudes():
     assert mean_over_channels(torch.tensor([1.0, -2.0, -6.0]).view(1, 3, 1, 1)).item() == 3
 

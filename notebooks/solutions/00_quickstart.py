@@ -78,7 +78,7 @@ assert 37 < row < 75 and 20 < column < 92  # between brows and nose
 # $Q$ changes by about a thousandth, since a hundred passes are only a sample. The order of the pixels does not change at all: the gradient of step 3 is that of the network *without* dropout, and the dropout passes enter only through the factor $\hat Q$, which is the same for all pixels of an image.
 
 # %%
-several = [plqlite.explain(model, images, seed=seed) for seed in range(5)]
+several = [plqlite.explain(model, images, passes=100, seed=seed) for seed in range(5)]
 spread = torch.cat([e.quality for e in several]).std()
 print(f"standard deviation of Q over five seeds: {spread:.3f}")
 

@@ -27,7 +27,7 @@ from plqlite.saliency import fit_gamma, mean_over_channels, pixel_gradient, pixe
 
 sface = plqlite.sface()
 images = plqlite.load_face(plqlite.sample_faces()["astronaut"], sface)
-saliency = plqlite.explain(sface, images, passes=None).saliency[0]  # (112, 112)
+saliency = plqlite.explain(sface, images).saliency[0]  # (112, 112)
 
 # %% [markdown]
 # ## 1. Many γ
@@ -64,7 +64,7 @@ assert correlation > 0.95
 # It is not. Shift the photo by a single pixel, and the pixels of its map agree only loosely with those of the first map; averages over 7×7 pixels agree well. Read a map by regions: a single green or red pixel means little.
 
 # %%
-moved = plqlite.explain(sface, images.roll(1, -1), passes=None).saliency[0].roll(-1, -1)
+moved = plqlite.explain(sface, images.roll(1, -1)).saliency[0].roll(-1, -1)
 a, b = (x[8:-8, 8:-8].log() for x in (saliency, moved))
 coarse = [torch.nn.functional.avg_pool2d(x[None, None], 7)[0, 0] for x in (a, b)]
 fine = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]

@@ -41,10 +41,7 @@ images = {
     for name, model in models.items()
 }  # model -> (person, kind) -> (3, H, W)
 saliency = {
-    name: {
-        key: plqlite.explain(model, image[None], passes=None).saliency[0]
-        for key, image in images[name].items()
-    }
+    name: {key: plqlite.explain(model, image[None]).saliency[0] for key, image in images[name].items()}
     for name, model in models.items()
 }  # model -> (person, kind) -> (H, W)
 

@@ -48,7 +48,7 @@ series = {
 def curve(model, simulated):
     """Return Q̂ of each photo of a series, in the closed form."""
     images = torch.stack([align_simulated(model, each, face).image for each in simulated])
-    return plqlite.explain(model, images, passes=None).scaled_quality.cpu().numpy()
+    return plqlite.explain(model, images).scaled_quality.cpu().numpy()
 
 
 curves = {
@@ -95,7 +95,7 @@ photos = {
 def measure(model, person):
     """Return z of each region, (13, 8), and which regions are touched, (12, 8)."""
     crops = [align_simulated(model, each, faces[person]) for each in photos[person]]
-    explanation = plqlite.explain(model, torch.stack([crop.image for crop in crops]), passes=None)
+    explanation = plqlite.explain(model, torch.stack([crop.image for crop in crops]))
     z = torch.stack(list(region_z_scores(explanation.saliency, model).values()), dim=1)
     touched = [np.isin(regions, touched_regions(model, crop.mask)) for crop in crops[1:]]
     return z.cpu().numpy(), np.array(touched)

@@ -149,7 +149,7 @@ def icao_experiment(
 
 
 def icao_rows(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
-    """Measure the crops of one photo, with the closed form; see `icao_experiment`.
+    """Measure the crops of one photo; see `icao_experiment`.
 
     Examples
     --------
@@ -179,8 +179,8 @@ def icao_rows(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
 
 
 def _explain_in_batches(model: FaceModel, images: torch.Tensor) -> Explanation:
-    """Explain many images with the closed form, twelve at a time."""
-    parts = [explain(model, batch, passes=None) for batch in images.split(12)]
+    """Explain many images, twelve at a time."""
+    parts = [explain(model, batch) for batch in images.split(12)]
     names = ("quality", "scaled_quality", "saliency", "plq")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     return Explanation(**joined, calibrated=parts[0].calibrated)

@@ -65,7 +65,7 @@ def low_quality_region(
     >>> model, photo = plqlite.sface(), plqlite.sample_faces()["astronaut"]
     >>> images = plqlite.load_face(photo, model)
     >>> images[..., 80:] = 0  # a black bar over mouth and chin
-    >>> saliency = explain(model, images, passes=None).saliency[0]
+    >>> saliency = explain(model, images).saliency[0]
     >>> region = low_quality_region(saliency, images[0], model.reference_statistics)
     """
     if reference_statistics is None:
@@ -132,7 +132,7 @@ def inpaint_low_region(
     >>> list(inpaint_low_region(model, plqlite.load_face(photo, model)[0], mirror).inpainted)
     ['low', 'random', 'high']
     """
-    saliency = explain(model, image[None], passes=None).saliency[0]  # (H, W)
+    saliency = explain(model, image[None]).saliency[0]  # (H, W)
     region = low_quality_region(saliency, image, model.reference_statistics)
     if region is None or region.mask.all():
         nothing = torch.zeros_like(saliency, dtype=torch.bool)

@@ -196,13 +196,13 @@ def mask_experiment(
     sizes: Sequence[int] = SIZES,
     colours: Mapping[str, Colour] = {"black": COLOURS["black"]},
     seeds: Sequence[int] = (0,),
-    passes: int | None = 100,
+    passes: int | None = None,
     table: str | Path | None = None,
 ) -> pd.DataFrame:
     """Cover faces in many places and measure what that does to the quality and to the PLQ map.
 
-    Masks of all colours are in the same places. A face and its masked versions are measured with the same
-    dropout masks.
+    Masks of all colours are in the same places. A face and its masked versions are measured in the same
+    way.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def mask_experiment(
     sizes : sides of the masks in an image of 112 pixels; scaled for other sizes
     colours : name -> RGB 0..255, or a function that measures it on the image, such as `skin_colour`
     seeds : one place for each
-    passes : dropout passes; None for the closed form
+    passes : dropout passes, see `plqlite.explain`; None for the closed form
     table : a .csv file that keeps the rows; those that it holds for the same model, scaling, passes, image
         and colour are not measured again
 
@@ -283,7 +283,7 @@ def mask_rows(
     name: str,
     masks: Sequence[MaskKey],
     colours: Mapping[str, Sequence[float]],
-    passes: int | None = 100,
+    passes: int | None = None,
 ) -> pd.DataFrame:
     """Cover one face in some places and measure each.
 
@@ -330,7 +330,7 @@ def _setup(model: FaceModel, passes: int | None) -> str:
     for value in model.state_dict().values():
         weights.update(value.cpu().numpy().tobytes())
     scaling = asdict(model.scaling) if model.scaling else None
-    return json.dumps([model.name, model.identity, weights.hexdigest(), scaling, passes])
+    return json.dumps([model.name, model.identity, weights.hexdigest(), scaling, passes or "closed form"])
 
 
 def _digest(setup: str, image: torch.Tensor, colour: Sequence[float]) -> str:

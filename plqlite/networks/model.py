@@ -12,6 +12,8 @@ from torch.nn.functional import normalize
 from plqlite.calibration import ReferenceStatistics, Scaling, load_calibration
 from plqlite.faces import Alignment, Face, Photo, align_arcface, mask_to_rgb, read_image, require_faces
 
+ROUNDING = 1e-3  # grey levels by which interpolation may leave 0..255
+
 
 class UnusableModel(ValueError):
     """Not a face recognition network, or one that cannot be split into features and head; with the reason."""
@@ -204,6 +206,59 @@ class FaceModel(torch.nn.Module):
         check_images(images, self)
         return self.backbone(self.input.normalise(images)).flatten(1)
 
+    def features_and_cells(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Compute features (B, D) and the map that they come from (B, C, h, w), in one forward pass.
+
+        The map is the last one whose flattening, or whose mean over its places, are the features of an
+        affine head. It is looked for on the way, and compared, so that no network has to say where it is.
+        None if there is none: then the features have no places.
+        """
+        maps: list[torch.Tensor] = []
+        width = getattr(self.head, "in_features", 0)
+
+        def collect(_: torch.nn.Module, inputs: tuple, output: object) -> None:
+            tensors = (each for each in (*inputs, output) if isinstance(each, torch.Tensor))
+            maps.extend(each for each in tensors if _may_give(each, width))
+
+        hooks = [module.register_forward_hook(collect) for module in self.backbone.modules()]
+        try:
+            features = self.features(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return features, next((each for each in reversed(maps) if _gives(each, features)), None)
+
+    def cells(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the last feature map, whose cells lie side by side as the places of the face do.
+
+        Parameters
+        ----------
+        images : (B, 3, size, size), RGB 0..255
+
+        Returns
+        -------
+        (B, C, h, w); the features are these, flattened or averaged over the places.
+
+        Raises
+        ------
+        ValueError
+            The features have no places, or the head is not affine.
+
+        Examples
+        --------
+        >>> import plqlite
+        >>> model = plqlite.facenet()
+        >>> model.cells(plqlite.load_face(plqlite.sample_faces()["astronaut"], model)).shape
+        torch.Size([1, 1792, 3, 3])
+        """
+        _, cells = self.features_and_cells(images)
+        if cells is None:
+            raise ValueError(
+                f"The features of {self.name} have no places: it would need an affine head that takes a "
+                "square map, flattened or averaged."
+            )
+        return cells
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute L2-normalised embeddings: images (B, 3, size, size), RGB 0..255 -> (B, d)."""
         return normalize(self.head(self.features(images)), dim=-1)
@@ -216,6 +271,20 @@ class FaceModel(torch.nn.Module):
     def crop_mask(self, mask: np.ndarray, face: Face) -> torch.Tensor:
         """Align a mask (H, W) of bool as its photo is: (size, size) of bool, on the model's device."""
         return self.crop(mask_to_rgb(mask), face)[0] > 127
+
+
+def _may_give(values: torch.Tensor, width: int) -> bool:
+    """Tell whether values are a map of several cells, (B, C, h, h), that could give `width` features."""
+    square = values.ndim == 4 and values.shape[-1] == values.shape[-2] > 1
+    return square and width in (values.shape[1], values[0].numel())
+
+
+def _gives(cells: torch.Tensor, features: torch.Tensor) -> bool:
+    """Tell whether features (B, D) are these cells (B, C, h, w), flattened or averaged over the places."""
+    averaged = cells.shape[1] == features.shape[1]
+    return torch.allclose(
+        cells.mean((2, 3)) if averaged else cells.flatten(1), features, rtol=1e-4, atol=1e-6
+    )
 
 
 def _text_before_0_2(input: Input) -> str:
@@ -277,9 +346,9 @@ def check_range(images: torch.Tensor) -> None:
     if (~images.isfinite()).any():
         raise ValueError("Images hold NaN or infinite pixels: the range is 0..255.")
     highest = images.detach().amax((1, 2, 3))  # (B,)
-    if (images < 0).any() or (highest > 255).any():
+    if (images < -ROUNDING).any() or (highest > 255 + ROUNDING).any():
         raise ValueError(
-            f"Pixels reach from {images.min():.1f} to {images.max():.1f}: the range is 0..255, RGB."
+            f"Pixels reach from {images.min():.7g} to {images.max():.7g}: the range is 0..255, RGB."
         )
     small = (highest > 0) & (highest <= 1)  # an image that is black throughout is no mistake of range
     if small.any():

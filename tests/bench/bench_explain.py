@@ -53,8 +53,8 @@ def published(model, images, passes=100):
 
 WAYS = {
     "limit": limit,
-    "explain, closed form": partial(plqlite.explain, passes=None),
-    "explain, 100 passes": plqlite.explain,
+    "explain, closed form": plqlite.explain,
+    "explain, 100 passes": partial(plqlite.explain, passes=100),
     "SER-FIQ, closed form": plqlite.ser_fiq_closed_form,
     "SER-FIQ, 100 passes": plqlite.ser_fiq,
     "SER-FIQ as published": published,
