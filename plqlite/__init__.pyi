@@ -1,6 +1,7 @@
 from . import advice as advice
 from . import calibration as calibration
 from . import development as development
+from . import evidence as evidence
 from . import experiments as experiments
 from . import explanation as explanation
 from . import faces as faces
@@ -8,6 +9,7 @@ from . import figures as figures
 from . import files as files
 from . import networks as networks
 from . import quality as quality
+from . import reference as reference
 from . import regions as regions
 from . import regression as regression
 from . import saliency as saliency

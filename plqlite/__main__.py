@@ -15,7 +15,7 @@ import torch
 
 import plqlite
 from plqlite.faces import Photo
-from plqlite.figures import grid, labels_of, save_figure
+from plqlite.figures import grid, save_figure
 from plqlite.networks.zoo import BUILDERS, load_model
 
 
@@ -57,6 +57,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="PNG to write (default: plq.png; none with --json)"
     )
+    parser.add_argument(
+        "--style", choices=("split", "paper"), default="split", help="of the picture (default: split)"
+    )
     parser.add_argument("--advise", action="store_true", help="say what is unusual, and what it may mean")
     parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
     options = parser.parse_args(arguments)
@@ -85,8 +88,8 @@ class Result(NamedTuple):
 
     report: dict  # the numbers, see `report`
     image: torch.Tensor  # (3, size, size)
-    plq: torch.Tensor  # (size, size)
-    label: str
+    explanation: plqlite.Explanation
+    name: str
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,7 +146,7 @@ def explain(options: argparse.Namespace, model: plqlite.FaceModel, image: str, p
     if options.advise and model.reference_statistics:
         advice = plqlite.advise(model, explanation)
         result |= {"advice": advice.text, "regions": advice.z, "percentile": advice.percentile}
-    return Result(result, images[0], explanation.plq[0], f"{model.name}: {labels_of(explanation)[0]}")
+    return Result(result, images[0], explanation, model.name)
 
 
 def report(options: argparse.Namespace, image: str, model: str, explanation: plqlite.Explanation) -> dict:
@@ -172,14 +175,14 @@ def describe(result: dict) -> str:
 
 def draw(results: list[Result], options: argparse.Namespace) -> bool:
     """Write the picture and say what to do next; return whether it could be written."""
-    rows, labels = [(each.image, each.plq) for each in results], [each.label for each in results]
+    rows = [(each.image, each.explanation) for each in results]
     try:
-        save_figure(grid(rows, labels), options.out)
+        save_figure(grid(rows, [each.name for each in results], options.style), options.out)
     except OSError as error:
         print(f"{options.out} cannot be written: {error}", file=sys.stderr)
         return False
     if not options.json:
-        print(f"wrote {options.out}: green pixels are useful for recognition, red ones are not")
+        print(f"wrote {options.out}: yellow pixels are useful for recognition, blue ones are not")
     if not options.json and not options.images:
         print(
             "next: .venv/bin/jupyter lab notebooks/00_quickstart.ipynb   or: .venv/bin/plqlite YOUR_PHOTO.jpg"

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from plqlite.explanation import Explanation
+from plqlite.faces import BOTH_EYES
 from plqlite.networks.model import FaceModel
-from plqlite.regions import reference_statistics_of, region_z_scores
+from plqlite.regions import low_regions, reference_statistics_of, region_z_scores
 
-LOW = -3.0  # z-score below which a region is named
 RARE = 1.0  # percent of the development photos with a lower Q
 
 
@@ -22,12 +22,12 @@ class Meaning(NamedTuple):
 
 _LOWER_FACE = ("nose", "left cheek", "right cheek", "mouth", "chin")  # one thing in front of them covers all
 _LOWER_FACE_COVERED = "something in front of the lower face, such as a mask, a scarf or a hand"
-_LEFT, _RIGHT, _EYES = ("left eye", "left cheek"), ("right eye", "right cheek"), ("left eye", "right eye")
+_LEFT, _RIGHT = ("left eye", "left cheek"), ("right eye", "right cheek")
 # The first row that fits takes the regions that it explains.
 MEANINGS = (
     Meaning(("mouth", "chin"), _LOWER_FACE, _LOWER_FACE_COVERED),
     Meaning(("nose", "mouth"), _LOWER_FACE, _LOWER_FACE_COVERED),
-    Meaning(_EYES, _EYES, "glasses, reflections on them, hair, or closed eyes"),
+    Meaning((BOTH_EYES,), (BOTH_EYES,), "glasses, reflections on them, hair, or closed eyes"),
     Meaning(_LEFT, _LEFT, "a turned head, or light, hair or a hand at the left of the picture"),
     Meaning(_RIGHT, _RIGHT, "a turned head, or light, hair or a hand at the right of the picture"),
     Meaning(("forehead",), ("forehead",), "headgear, hair, or a reflection"),
@@ -40,7 +40,7 @@ class Advice(NamedTuple):
     """What `advise` finds."""
 
     text: str  # one finding a line
-    low: list[str]  # the regions that are unusually low, the lowest first
+    low: list[str]  # the regions that are unusually low, the most unusual first
     z: dict[str, float]  # of each region, see `plqlite.regions.region_z_scores`
     quality: float  # Q
     percentile: float  # how many percent of the development photos have a lower Q
@@ -57,8 +57,8 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
 
     Returns
     -------
-    Advice. Regions are named if their z-score is below −3, and Q if 99 % of the development photos have a
-    higher one.
+    Advice. First the level: is Q lower than that of 99 % of the development photos? Then the places: which
+    regions are below their alarms in the model's reference statistics?
 
     Raises
     ------
@@ -75,26 +75,34 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
     """
     if len(explanation.quality) != 1:
         raise ValueError(f"{len(explanation.quality)} images: explain and give advice on one at a time.")
-    percentiles = reference_statistics_of(model).quality_percentiles
-    z = {region: value.item() for region, value in region_z_scores(explanation.saliency, model).items()}
-    low = sorted((region for region in z if z[region] < LOW), key=lambda region: z[region])
+    reference = reference_statistics_of(model)
+    if explanation.deviation is None:
+        raise ValueError("The explanation was made before the model had reference statistics: explain again.")
+    z = {region: value.item() for region, value in region_z_scores(explanation.deviation, model).items()}
+    low = list(low_regions(explanation))
     quality = explanation.quality.item()
-    percentile = float(np.interp(quality, percentiles.numpy(), np.arange(101)))
+    percentile = float(np.interp(quality, reference.quality_percentiles.numpy(), np.arange(101)))
     findings = [
         f"Unusually low: {', '.join(f'{name} ({z[name]:.1f} σ)' for name in regions)}. May be {meaning}."
         for regions, meaning in meanings_of(low)
     ]
-    rank = f"Q = {quality:.3f}, higher than {percentile:.0f} % of the development photos."
-    if not findings and percentile < RARE:
-        rank += " No region stands out: look at sharpness, light and pose."
-    elif not findings:
+    if percentile < RARE:
+        findings.insert(0, "Unusually low as a whole: look at focus, light and pose.")
+    if not findings:
         lowest = min(z, key=lambda region: z[region])
         findings = [f"Nothing unusual: the lowest region is the {lowest} ({z[lowest]:+.1f} σ)."]
-    return Advice("\n".join([*findings, rank]), low, z, quality, percentile)
+    return Advice("\n".join([*findings, _rank(quality, percentile)]), low, z, quality, percentile)
+
+
+def _rank(quality: float, percentile: float) -> str:
+    """Say how Q compares with the development photos."""
+    than = {0: "lower than every development photo", 100: "higher than every development photo"}
+    middle = f"higher than {percentile:.0f} % of the development photos"
+    return f"Q = {quality:.3f}, {than.get(round(percentile, 6), middle)}."
 
 
 def meanings_of(low: list[str]) -> list[tuple[list[str], str]]:
-    """Group unusually low regions, given the lowest first, by what they may mean together.
+    """Group unusually low regions, given the most unusual first, by what they may mean together.
 
     Examples
     --------

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from plqlite.faces import BOTH_EYES, REGIONS
 from plqlite.files import write_aside
 from plqlite.quality import fit_scaling, scale_quality
 from plqlite.saliency import fit_gamma
@@ -23,19 +24,25 @@ class Scaling:
     provenance: str = ""
 
 
+ALARMS = dict.fromkeys((*REGIONS, BOTH_EYES), -3.0)  # where none are fitted
+
+
+class Statistic(NamedTuple):
+    """Mean and standard deviation over clean faces, place by place: (h, w) each."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
 class ReferenceStatistics(NamedTuple):
-    """How clean faces look to one model: what `plqlite.regions.deviation` and `advise` compare with."""
+    """How clean faces look to one model: what `plqlite.reference.deviation` and `advise` compare with."""
 
-    level_mean: torch.Tensor  # (28, 28), of `plqlite.regions.relative_level`
-    level_std: torch.Tensor  # (28, 28)
-    region_mean: torch.Tensor  # (8,), of `plqlite.regions.region_levels`
-    region_std: torch.Tensor  # (8,)
+    maps: dict[str, Statistic]  # of `plqlite.reference.maps_of`, and of "combined", what they give together
     quality_percentiles: torch.Tensor  # (101,), of Q
+    alarms: dict[str, float] = ALARMS  # a part of a face is named if its z-score is below
 
 
-SHAPES = [(28, 28), (28, 28), (8,), (8,), (101,)]  # of its fields
-DIGITS = {"level_mean": 2, "level_std": 2, "region_mean": 3, "region_std": 3, "quality_percentiles": 5}
-NAMES_BEFORE_0_2 = ("mean", "spread", "region_mean", "region_spread", "quality")  # under "usual"
+OLDEST_NAMES = ("mean", "spread", "quality")  # version 0.1, under "usual"
 
 
 class Measurements(NamedTuple):
@@ -44,19 +51,23 @@ class Measurements(NamedTuple):
     quality: torch.Tensor  # Q, (N,)
     centre: torch.Tensor  # Ŝ of the face's centre per unit of Q̂, (N,)
     background: torch.Tensor  # and of the background, (N,)
-    level: torch.Tensor  # `relative_level`, (N, 28, 28)
-    regions: torch.Tensor  # `region_levels`, (N, 8)
+    maps: dict[str, torch.Tensor]  # `plqlite.reference.maps_of`, (N, h, w) each
 
 
 def fit(
-    quality: torch.Tensor, centre: torch.Tensor, background: torch.Tensor, provenance: str = ""
+    quality: torch.Tensor,
+    centre: torch.Tensor,
+    background: torch.Tensor,
+    provenance: str = "",
+    degraded: torch.Tensor | None = None,
 ) -> Scaling:
-    """Fit α and r on all images, and γ on the better half, which stands in for ICAO-compliant faces.
+    """Fit α and r on all images, and γ on the better half of the clean ones, as if these were compliant.
 
     Parameters
     ----------
-    quality, centre, background : (N,) each, see `Measurements`
+    quality, centre, background : (N,) each, of clean faces, see `Measurements`
     provenance : where they come from, in words
+    degraded : (M,) quality Q of degraded versions, which count for α and r as much as the clean faces
 
     Raises
     ------
@@ -68,42 +79,11 @@ def fit(
     >>> fit(torch.tensor([0.88, 0.90]), torch.tensor([4e-5, 4e-5]), torch.tensor([1e-5, 1e-5])).r
     0.89
     """
-    alpha, r = fit_scaling(quality)
+    alpha, r = fit_scaling(quality if degraded is None else torch.cat([quality, degraded]))
     scaled = scale_quality(quality, alpha, r)
     good = quality >= quality.median()
     gamma = fit_gamma((centre * scaled)[good], (background * scaled)[good])
     return Scaling(round(alpha, 1), round(r, 4), round(gamma, 2), provenance)
-
-
-def fit_reference_statistics(measurements: Measurements) -> ReferenceStatistics:
-    """Learn how clean faces look to a model.
-
-    Parameters
-    ----------
-    measurements : of N faces without occluders, a hundred or more
-
-    Returns
-    -------
-    ReferenceStatistics, to be assigned: model.reference_statistics = …
-
-    Raises
-    ------
-    ValueError
-        Fewer than two faces.
-
-    Examples
-    --------
-    >>> measurements = Measurements(*torch.rand(3, 10), torch.rand(10, 28, 28), torch.rand(10, 8))
-    >>> fit_reference_statistics(measurements).region_mean.shape
-    torch.Size([8])
-    """
-    count = len(measurements.quality)
-    if count < 2:
-        raise ValueError(f"{count} faces: reference statistics take at least 2, better a hundred.")
-    quality, _, _, level, regions = (each.cpu() for each in measurements)
-    percentiles = quality.double().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
-    level_std, region_std = level.std(0).clamp_min(0.01), regions.std(0).clamp_min(0.001)  # never 0
-    return ReferenceStatistics(level.mean(0), level_std, regions.mean(0), region_std, percentiles.float())
 
 
 def to_json(scaling: Scaling, reference_statistics: ReferenceStatistics | None = None) -> dict:
@@ -116,15 +96,25 @@ def to_json(scaling: Scaling, reference_statistics: ReferenceStatistics | None =
     """
     if reference_statistics is None:
         return asdict(scaling)
-    rounded = {
-        name: value.double().round(decimals=DIGITS[name]).tolist()
-        for name, value in reference_statistics._asdict().items()
+    maps, percentiles, alarms = reference_statistics
+    entry = {
+        "maps": {
+            name: {key: _rounded(each) for key, each in pair._asdict().items()} for name, pair in maps.items()
+        },
+        "quality_percentiles": _rounded(percentiles),
+        "alarms": alarms,
     }
-    return asdict(scaling) | {"reference_statistics": rounded}
+    return asdict(scaling) | {"reference_statistics": entry}
+
+
+def _rounded(values: torch.Tensor) -> list:
+    """Return numbers with five significant digits."""
+    digits = [float(f"{value:.5g}") for value in values.flatten().tolist()]
+    return torch.tensor(digits, dtype=torch.float64).view(values.shape).tolist()
 
 
 def from_json(entry: dict) -> tuple[Scaling, ReferenceStatistics | None]:
-    """Read what `to_json` has made, or version 0.1, which wrote other names.
+    """Read what `to_json` has made, or an earlier version, which wrote other names.
 
     Raises
     ------
@@ -137,29 +127,55 @@ def from_json(entry: dict) -> tuple[Scaling, ReferenceStatistics | None]:
     10.8
     """
     entry = dict(entry)
-    names, values = ReferenceStatistics._fields, entry.pop("reference_statistics", None)
-    if "usual" in entry:
-        names, values = NAMES_BEFORE_0_2, entry.pop("usual")
+    statistics = entry.pop("usual", None) or entry.pop("reference_statistics", None)
     scaling = Scaling(**entry)
     if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
         raise ValueError("a constant is not a finite number")
-    if values is None:
+    if statistics is None:
         return scaling, None
-    statistics = ReferenceStatistics(*(torch.tensor(values[name], dtype=torch.float32) for name in names))
+    return scaling, _statistics(statistics if "maps" in statistics else _renamed(statistics))
+
+
+def _renamed(old: dict) -> dict:
+    """Translate reference statistics that earlier versions saved: these had the level alone."""
+    names = ("level_mean", "level_std", "quality_percentiles") if "level_mean" in old else OLDEST_NAMES
+    mean, std, percentiles = (old[name] for name in names)
+    level = {"mean": mean, "std": std}
+    return {"maps": {"level": level}, "quality_percentiles": percentiles, "alarms": ALARMS}
+
+
+def _statistics(entry: dict) -> ReferenceStatistics:
+    """Read reference statistics, and check them."""
+    maps = {
+        name: Statistic(_tensor(each["mean"]), _tensor(each["std"])) for name, each in entry["maps"].items()
+    }
+    statistics = ReferenceStatistics(maps, _tensor(entry["quality_percentiles"]), entry["alarms"])
     _check(statistics)
-    return scaling, statistics
+    return statistics
+
+
+def _tensor(values: list) -> torch.Tensor:
+    """Return numbers of a JSON file as a tensor."""
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _check(statistics: ReferenceStatistics) -> None:
     """Refuse reference statistics that cannot be right."""
-    if [tuple(each.shape) for each in statistics] != SHAPES:
-        raise ValueError("the reference statistics do not have 28×28, 8 and 101 numbers")
-    if not statistics.level_std.min() > 0 or not statistics.region_std.min() > 0:
-        raise ValueError("a standard deviation is not above 0")
-    if not all(each.isfinite().all() for each in statistics):
-        raise ValueError("a reference statistic is not finite")
-    if (statistics.quality_percentiles.diff() < 0).any():
+    for name, (mean, std) in statistics.maps.items():
+        square = mean.ndim == 2 and mean.shape[0] == mean.shape[1] and mean.shape == std.shape
+        if not square or (name in ("level", "combined") and len(mean) != 28):
+            raise ValueError(f"the reference statistics of {name} are not two square grids")
+        if not std.min() > 0:
+            raise ValueError("a standard deviation is not above 0")
+        if not (mean.isfinite().all() and std.isfinite().all()):
+            raise ValueError("a reference statistic is not finite")
+    percentiles = statistics.quality_percentiles
+    if "level" not in statistics.maps or percentiles.shape != (101,):
+        raise ValueError("the reference statistics lack the level, or 101 percentiles")
+    if not (percentiles.diff() >= 0).all():
         raise ValueError("the percentiles of Q fall")
+    if statistics.alarms.keys() != ALARMS.keys() or not all(each < 0 for each in statistics.alarms.values()):
+        raise ValueError("the alarms are not one number below 0 for each part of a face")
 
 
 def save_calibration(

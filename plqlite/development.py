@@ -1,19 +1,23 @@
 """Measure a development set: photos that the constants of a model are fitted on."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from tqdm import tqdm
 
-from plqlite.calibration import Measurements, Scaling, fit, fit_reference_statistics, save_calibration
+from plqlite.calibration import ALARMS, Measurements, Scaling, fit, save_calibration
 from plqlite.explanation import explain
 from plqlite.networks.model import FaceModel
-from plqlite.regions import face_regions, region_levels, relative_level
+from plqlite.reference import deviation, fit_reference_statistics, maps_of
+from plqlite.regions import region_z_scores
 from plqlite.saliency import centre_and_background
 
+FALSE_ALARMS = 0.05  # share of the faces that nothing covers in which a part is named
+FEWEST = 20  # faces, below which no alarms are fitted
 
-def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
+
+def calibrate(model: FaceModel, images: torch.Tensor, degraded: torch.Tensor | None = None) -> Scaling:
     """Fit the constants of a model on faces, and save them beside its weights if these are a file.
 
     `from_onnx`, `arcface` and `facenet("vggface2")` find what was saved when they build the same model
@@ -23,7 +27,9 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     ----------
     model : with or without a scaling; it is not changed
     images : (N, 3, size, size) aligned RGB, 0..255, of N different photos; take a hundred or more, of
-        the kind that you want to judge
+        the kind that you want to judge, in which nothing covers the face
+    degraded : (M, 3, size, size), worse versions of these, see `plqlite.experiments.degradations`: Q̂ then
+        has room for photos that are worse than yours
 
     Returns
     -------
@@ -45,14 +51,75 @@ def calibrate(model: FaceModel, images: torch.Tensor) -> Scaling:
     >>> photos = list(plqlite.sample_faces().values())[:2]  # take a hundred
     >>> model.scaling = calibrate(model, torch.cat([plqlite.load_face(photo, model) for photo in photos]))
     """
-    batches = tqdm(images.split(8), desc=f"calibrating {model.name}", disable=None)
-    measurements = joined(measure(model, batch) for batch in batches)
-    provenance = f"calibrate on {len(images)} images; closed form, signed"
-    scaling = fit(*measurements[:3], provenance)
+    clean, worse = measure_all(model, images), None if degraded is None else measure_all(model, degraded)
+    added = "" if degraded is None else f" and {len(degraded)} degraded ones"
+    provenance = f"calibrate on {len(images)} images{added}; closed form, signed"
+    scaling = fit(*clean[:3], provenance, None if worse is None else worse.quality)
     if model.calibration_file is not None:
-        statistics = fit_reference_statistics(measurements)
+        statistics = fit_reference_statistics(clean)._replace(alarms=fit_alarms(model, clean))
         save_calibration(model.calibration_file, scaling, statistics, model.identity)
     return scaling
+
+
+def measure_all(model: FaceModel, images: torch.Tensor) -> Measurements:
+    """Measure many images, (N, 3, size, size), eight at a time; see `measure`."""
+    batches = tqdm(images.split(8), desc=f"calibrating {model.name}", disable=None)
+    return joined(measure(model, batch) for batch in batches)
+
+
+def fit_alarms(
+    model: FaceModel,
+    faces: Measurements,
+    subjects: Sequence | None = None,
+    learnt: torch.Tensor | None = None,
+) -> dict[str, float]:
+    """Choose how low a part of a face must be to be named: in 5 % of the faces that nothing covers, one is.
+
+    The forehead varies more from face to face than the eyes do, so each part has an alarm of its own: what
+    2 % of the faces are below, times one number for all parts. Each of ten groups of subjects is judged
+    against the statistics of the other nine, as a new face is.
+
+    Parameters
+    ----------
+    model : decides where the parts of a face are
+    faces : N faces that nothing covers
+    subjects : who each of them shows; N different people if that is not said
+    learnt : (N,) of bool: those that the reference statistics are fitted on, all if that is not said; the
+        others, such as blurred ones, are judged alone
+
+    Returns
+    -------
+    Part of the face, see `plqlite.regions.region_z_scores` -> z-score below 0; with fewer than 20 faces to
+    learn from −3.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> few = Measurements(*torch.rand(3, 9), maps_of(torch.rand(9, 112, 112)))
+    >>> fit_alarms(plqlite.sface(), few)["nose"]
+    -3.0
+    """
+    count = len(faces.quality)
+    subjects = range(count) if subjects is None else subjects
+    learnt = torch.ones(count, dtype=torch.bool) if learnt is None else learnt
+    if learnt.sum() < FEWEST:
+        return ALARMS
+    number = {subject: index % 10 for index, subject in enumerate(dict.fromkeys(subjects))}
+    group, z = torch.tensor([number[subject] for subject in subjects]), torch.zeros(count, len(ALARMS))
+    for own in (group == each for each in group.unique()):
+        reference = fit_reference_statistics(rows_of(faces, learnt & ~own))
+        scores = region_z_scores(deviation(rows_of(faces, own).maps, reference, model.size), model)
+        z[own] = torch.stack(list(scores.values()), dim=1).cpu()  # (n, 9)
+    rare = z.quantile(0.02, dim=0).clamp_max(-0.1)  # (9,)
+    furthest = (z / rare).amax(dim=1)  # (N,), of the part that comes nearest to its alarm
+    alarms = rare * furthest.quantile(1 - FALSE_ALARMS)
+    return {name: round(value, 2) for name, value in zip(ALARMS, alarms.tolist(), strict=True)}
+
+
+def rows_of(measurements: Measurements, rows: torch.Tensor) -> Measurements:
+    """Return the measurements of some of N images, chosen by (N,) of bool."""
+    *values, maps = measurements
+    return Measurements(*(each[rows] for each in values), {name: each[rows] for name, each in maps.items()})
 
 
 def measure(model: FaceModel, images: torch.Tensor) -> Measurements:
@@ -71,28 +138,27 @@ def measure(model: FaceModel, images: torch.Tensor) -> Measurements:
     --------
     >>> import plqlite
     >>> model = plqlite.sface()
-    >>> measure(model, plqlite.load_face(plqlite.sample_faces()["astronaut"], model)).regions.shape
-    torch.Size([1, 8])
+    >>> measure(model, plqlite.load_face(plqlite.sample_faces()["astronaut"], model)).maps["level"].shape
+    torch.Size([1, 28, 28])
     """
     plain = copy.copy(model)
     plain.scaling = Scaling(alpha=1.0, r=0.0, gamma=0.0)  # cancels out: Ŝ is proportional to Q̂
+    plain.reference_statistics = None
     explanation = explain(plain, images)
     per_quality = explanation.saliency / explanation.scaled_quality[:, None, None]  # (B, H, W)
-    return Measurements(
-        explanation.quality,
-        *centre_and_background(per_quality),
-        relative_level(per_quality),
-        region_levels(per_quality, face_regions(model)),
-    )
+    maps = maps_of(per_quality, explanation.signal, explanation.noise)
+    return Measurements(explanation.quality, *centre_and_background(per_quality), maps)
 
 
 def joined(batches: Iterable[Measurements]) -> Measurements:
-    """Put the measurements of several batches into one.
+    """Put the measurements of several batches into one, on the CPU.
 
     Examples
     --------
-    >>> one = Measurements(*(torch.zeros(1, *shape) for shape in ((), (), (), (28, 28), (8,))))
+    >>> one = Measurements(*torch.rand(3, 1), maps_of(torch.rand(1, 112, 112)))
     >>> len(joined([one, one]).quality)
     2
     """
-    return Measurements(*(torch.cat(values) for values in zip(*batches, strict=True)))
+    *values, maps = zip(*batches, strict=True)
+    together = {name: torch.cat([each[name] for each in maps]).cpu() for name in maps[0]}
+    return Measurements(*(torch.cat(each).cpu() for each in values), together)

@@ -1,16 +1,19 @@
 """The three steps in one: a batch of face images in, their quality and quality maps out."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
+from torchvision.transforms.v2.functional import gaussian_blur
 
+from plqlite.evidence import signal_and_noise
 from plqlite.files import write_aside
 from plqlite.networks.model import FaceModel, check_images
 from plqlite.quality import closed_form_quality, robustness, scale_quality, stochastic_embeddings
+from plqlite.reference import deviation, maps_of
 from plqlite.regression import node_weights, quality_node
 from plqlite.saliency import mean_over_channels, pixel_gradient, pixel_level_quality
 
@@ -22,22 +25,37 @@ class Explanation:
     Attributes
     ----------
     quality : Q (Eq. 1), (B,), comparable between images of one model
-    scaled_quality : Q̂ (Eq. 2), (B,), 0..1
+    scaled_quality : Q̂ (Eq. 2), (B,), 0..1: how good
     saliency : Ŝ (Eq. 5), (B, H, W), in Q̂ per grey level
-    plq : pixel-level quality P (Eq. 7), (B, H, W), 0..1
+    plq : pixel-level quality P (Eq. 7), (B, H, W), 0..1: how good and where, in one
+    pattern : where alone, (B, H, W), 0..1: P as it would be at Q̂ = ½, smoothed; see `pattern_of`
+    signal, noise : what each cell of the last feature map adds to the embedding and to its uncertainty,
+        (B, h, w), see `plqlite.evidence`; None for a network whose features have no places
+    deviation : z-score against clean faces at each place, (B, H, W), negative where lower; None without
+        reference statistics
     calibrated : whether the model had a scaling; without one Q̂ is Q itself, and the level of P means nothing
+    model : that explains; a picture needs its development set, and where the parts of a face are
     """
 
     quality: torch.Tensor
     scaled_quality: torch.Tensor
     saliency: torch.Tensor
     plq: torch.Tensor
+    pattern: torch.Tensor
+    signal: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
+    deviation: torch.Tensor | None = None
     calibrated: bool = True
+    model: FaceModel | None = field(default=None, repr=False)
+
+    def __getitem__(self, index: int) -> "Explanation":
+        """Return the explanation of one image, as a batch of one."""
+        tensors = {name: value for name, value in vars(self).items() if torch.is_tensor(value)}
+        return replace(self, **{name: value[index, None] for name, value in tensors.items()})
 
     def numpy(self) -> dict[str, np.ndarray]:
-        """Return the four maps and numbers as NumPy arrays by name."""
-        names = ("quality", "scaled_quality", "saliency", "plq")
-        return {name: getattr(self, name).cpu().numpy() for name in names}
+        """Return the numbers and maps as NumPy arrays by name; those that are None are left out."""
+        return {name: value.cpu().numpy() for name, value in vars(self).items() if torch.is_tensor(value)}
 
     def save(self, path: str | Path) -> None:
         """Write what `numpy` returns to an .npz file, which appears only when it is complete.
@@ -51,7 +69,7 @@ class Explanation:
         --------
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "plq.npz")
-        >>> Explanation(*torch.rand(2, 1), *torch.rand(2, 1, 112, 112)).save(path)
+        >>> Explanation(*torch.rand(2, 1), *torch.rand(3, 1, 112, 112)).save(path)
         >>> np.load(path)["plq"].shape
         (1, 112, 112)
         """
@@ -109,19 +127,59 @@ def explain(
     """
     check_images(images, model)
     images = images.detach().requires_grad_()
-    features = model.features(images)  # (B, D): the one forward pass of the backbone
+    features, cells = model.features_and_cells(images)  # (B, D): the one forward pass of the backbone
     with torch.no_grad():  # Eq. 3 takes the quality as a constant
-        if passes is None and isinstance(model.head, torch.nn.Linear):
-            quality = closed_form_quality(model.head, features, dropout)
-        else:
-            masks = 100 if passes is None else passes
-            quality = robustness(stochastic_embeddings(model.head, features, masks, dropout, seed))
+        quality = _quality(model.head, features, passes, seed, dropout)
         scaled = _scale(quality, model)
+        evidence = () if cells is None else signal_and_noise(model.head, cells, dropout)
     embedding = normalize(model.head(features), dim=-1)  # (B, d)
     output = quality_node(embedding, node_weights(embedding, scaled, reading))  # (B,)
     saliency = mean_over_channels(pixel_gradient(output, images))  # (B, H, W): the one backward pass
     plq = pixel_level_quality(saliency, gamma_of(model))
-    return Explanation(quality, scaled, saliency, plq, calibrated=model.scaling is not None)
+    pattern = pattern_of(saliency, scaled, gamma_of(model))
+    reference = model.reference_statistics
+    z = None if reference is None else deviation(maps_of(saliency, *evidence), reference, model.size)
+    signal, noise = evidence or (None, None)
+    calibrated = model.scaling is not None
+    return Explanation(quality, scaled, saliency, plq, pattern, signal, noise, z, calibrated, model)
+
+
+def _quality(
+    head: torch.nn.Module, features: torch.Tensor, passes: int | None, seed: int, dropout: float
+) -> torch.Tensor:
+    """Return Q: the closed form unless masks are asked for, or the head is not affine."""
+    if passes is None and isinstance(head, torch.nn.Linear):
+        return closed_form_quality(head, features, dropout)
+    masks = 100 if passes is None else passes
+    return robustness(stochastic_embeddings(head, features, masks, dropout, seed))
+
+
+def pattern_of(saliency: torch.Tensor, scaled_quality: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return where a face is useful, whatever its quality: P as it would be at Q̂ = ½, smoothed.
+
+    Ŝ is Q̂ times a pattern (see `plqlite.regression`): a photo of low Q̂ has a map that is red all over. Here
+    every photo has the same level. The Gaussian has a standard deviation of a fortieth of the width.
+
+    Parameters
+    ----------
+    saliency : (B, H, W), Ŝ
+    scaled_quality : (B,), Q̂
+    gamma : of Eq. 6
+
+    Returns
+    -------
+    (B, H, W), 0..1
+
+    Examples
+    --------
+    >>> saliency, scaled = torch.rand(1, 40, 40) * 1e-5, torch.tensor([0.8])
+    >>> torch.allclose(pattern_of(saliency, scaled, 11), pattern_of(saliency / 8, scaled / 8, 11))
+    True
+    """
+    level = scaled_quality.clamp_min(1e-30)[:, None, None]
+    plq = pixel_level_quality(saliency / level / 2, gamma)  # (B, H, W)
+    sigma = saliency.shape[-1] / 40
+    return gaussian_blur(plq, [2 * round(3 * sigma) + 1] * 2, [sigma] * 2)
 
 
 def _scale(quality: torch.Tensor, model: FaceModel) -> torch.Tensor:

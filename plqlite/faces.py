@@ -36,6 +36,8 @@ REGIONS: dict[str, Box] = {
     "chin": (28, 100, 84, 120),
 }
 
+BOTH_EYES = "both eyes"  # the mean of the two: glasses cover both, and a shadow or hair mostly one
+
 # The same in a crop of the detector's box, where landmarks have no fixed places: scaled and shifted to where
 # the parts are on average in 100 LFW photos, which is right within 5 to 10 % of the width.
 REGIONS_IN_BOX: dict[str, Box] = {

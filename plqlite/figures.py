@@ -4,6 +4,7 @@ import html
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plqlite.explanation import Explanation, explain, gamma_of
+from plqlite.explanation import Explanation, explain, gamma_of, pattern_of
 from plqlite.faces import Photo
 from plqlite.files import write_aside
 from plqlite.networks.model import FaceModel, load_face
+from plqlite.quality import scale_quality
+from plqlite.regions import low_regions
 from plqlite.saliency import pixel_level_quality
 
 if TYPE_CHECKING:
@@ -29,20 +32,34 @@ COLOUR_BLIND_SAFE = "cividis"  # dark blue is low, yellow is high
 
 
 def show(
-    images: torch.Tensor, explanation: Explanation, names: Sequence[str] = (), colours: str = RED_YELLOW_GREEN
+    images: torch.Tensor,
+    explanation: Explanation,
+    names: Sequence[str] = (),
+    style: str = "split",
+    colours: str = COLOUR_BLIND_SAFE,
 ) -> Figure:
-    """Draw face, map and overlay of each image in a row, with the colour bar 0..1.
+    """Draw how good each face is, and where, in a row.
+
+    Split into the two factors of Eq. 6, a row holds the face; a gauge of Q̂, with the development set below
+    it in grey; the pattern; and the pattern on the face, with outlines around what is unusually low. In the
+    paper's style it holds the face, P, and P on the face.
 
     Parameters
     ----------
     images : (B, 3, H, W) RGB 0..255, as they were explained
     explanation : from `explain`
     names : a title for each row
-    colours : a matplotlib colour map; COLOUR_BLIND_SAFE for those who cannot tell red from green
+    style : "split" or "paper"
+    colours : a matplotlib colour map, such as the paper's RED_YELLOW_GREEN
 
     Returns
     -------
     A matplotlib figure; a notebook draws it when it is the last line of a cell.
+
+    Raises
+    ------
+    ValueError
+        Another style.
 
     Examples
     --------
@@ -51,67 +68,128 @@ def show(
     >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
     >>> figure = show(images, explain(model, images), ["astronaut"])
     """
-    rows = [(image, plq) for image, plq in zip(images, explanation.plq, strict=True)]
-    labels = labels_of(explanation)
-    if names:
-        labels = [f"{name}: {label}" for name, label in zip(names, labels, strict=True)]
-    return grid(rows, labels, colours)
-
-
-def labels_of(explanation: Explanation) -> list[str]:
-    """Put Q and Q̂ of each image into a title."""
-    if not explanation.calibrated:
-        return [f"Q = {q:.3f}, not calibrated" for q in explanation.quality]
-    values = zip(explanation.quality, explanation.scaled_quality, strict=True)
-    return [f"Q = {q:.3f}, Q̂ = {scaled:.2f}" for q, scaled in values]
+    rows = [(image, explanation[index]) for index, image in enumerate(images)]
+    return grid(rows, names or [""] * len(rows), style, colours)
 
 
 def grid(
-    rows: Sequence[tuple[torch.Tensor, torch.Tensor]], labels: Sequence[str], colours: str = RED_YELLOW_GREEN
+    rows: Sequence[tuple[torch.Tensor, Explanation]],
+    names: Sequence[str],
+    style: str = "split",
+    colours: str = COLOUR_BLIND_SAFE,
 ) -> Figure:
-    """Draw several faces with their maps, of one model or of several.
+    """Draw several faces, explained by one model or by several; see `show`.
 
     Parameters
     ----------
-    rows : pairs of image (3, H, W), RGB 0..255, and its map P (H, W), 0..1
-    labels : a title for each row
+    rows : pairs of image (3, H, W), RGB 0..255, and the explanation of this image alone
+    names : a title for each row
+    style : "split" or "paper"
     colours : a matplotlib colour map
 
     Returns
     -------
     A matplotlib figure.
 
+    Raises
+    ------
+    ValueError
+        Another style.
+
     Examples
     --------
-    >>> figure = grid([(torch.rand(3, 112, 112) * 255, torch.rand(112, 112))], ["noise"])
+    >>> import plqlite
+    >>> model = plqlite.sface()
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> figure = grid([(images[0], explain(model, images))], ["astronaut"], style="paper")
     """
+    if style not in ("split", "paper"):
+        raise ValueError(f"There is no style {style!r}: choose split or paper.")
+    panels = 4 if style == "split" else 3
     figure, axes = plt.subplots(
-        len(rows), 3, figsize=(6.6, 2.3 * len(rows)), layout="constrained", squeeze=False
+        len(rows), panels, figsize=(2.2 * panels + 0.8, 2.3 * len(rows)), layout="constrained", squeeze=False
     )
     plt.close(figure)  # the caller has it: pyplot must neither draw it again nor keep it
-    for row, (image, plq), label in zip(axes, rows, labels, strict=True):
+    draw_row = _draw_split if style == "split" else _draw_paper
+    for row, (image, explanation), name in zip(axes, rows, names, strict=True):
         face = image.detach().permute(1, 2, 0).cpu().numpy() / 255  # (H, W, 3)
-        values = plq.detach().cpu().numpy()  # (H, W)
         row[0].imshow(face)
-        drawn = draw_map(row[1], values, colours)
-        row[2].imshow(overlay(face, values, colours))
-        row[1].set_title(label, fontsize=9)
+        row[0].set_title(name, fontsize=9)
         for axis in row:
             axis.set_axis_off()
+        drawn = draw_row(row[1:], face, explanation, colours)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label("pixel-level quality P")
+    bar.set_label("pattern: P at Q̂ = ½" if style == "split" else "pixel-level quality P")
     return figure
 
 
-def draw_map(axis: Axes, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> matplotlib.image.AxesImage:
-    """Draw P, (H, W), on the fixed scale 0..1."""
-    return axis.imshow(plq, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+def _draw_split(
+    axes: Sequence[Axes], face: np.ndarray, explanation: Explanation, colours: str
+) -> matplotlib.image.AxesImage:
+    """Draw gauge, pattern, and the pattern on the face with what is unusually low."""
+    gauge, where, both = axes
+    values = explanation.pattern[0].detach().cpu().numpy()  # (H, W)
+    draw_gauge(gauge, explanation)
+    drawn = draw_map(where, values, colours)
+    where.set_title("where", fontsize=9)
+    both.imshow(overlay(face, values, colours))
+    low = draw_outlines(both, explanation)
+    both.set_title(f"low: {', '.join(low)}" if low else "", fontsize=9, wrap=True)
+    return drawn
 
 
-def overlay(face: np.ndarray, plq: np.ndarray, colours: str = RED_YELLOW_GREEN) -> np.ndarray:
-    """Colour a face (H, W, 3), 0..1, by its map P (H, W)."""
+def _draw_paper(
+    axes: Sequence[Axes], face: np.ndarray, explanation: Explanation, colours: str
+) -> matplotlib.image.AxesImage:
+    """Draw P, and P on the face."""
+    values = explanation.plq[0].detach().cpu().numpy()  # (H, W)
+    drawn = draw_map(axes[0], values, colours)
+    axes[0].set_title(label_of(explanation), fontsize=9)
+    axes[1].imshow(overlay(face, values, colours))
+    return drawn
+
+
+def label_of(explanation: Explanation) -> str:
+    """Put Q and Q̂ of one image into a title."""
+    quality, scaled = explanation.quality.item(), explanation.scaled_quality.item()
+    return f"Q = {quality:.3f}, " + (f"Q̂ = {scaled:.2f}" if explanation.calibrated else "not calibrated")
+
+
+def draw_gauge(axis: Axes, explanation: Explanation) -> None:
+    """Draw Q̂ of one image on 0..1, and how many photos of the development set have which Q̂."""
+    axis.set_axis_on()
+    axis.set(xlim=(0, 1), ylim=(0, 1.25), xticks=(0, 0.5, 1), yticks=(), box_aspect=0.55)
+    axis.spines[["left", "top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+    model = explanation.model
+    if model is not None and model.scaling is not None and model.reference_statistics is not None:
+        percentiles = model.reference_statistics.quality_percentiles  # of Q
+        development = scale_quality(percentiles, model.scaling.alpha, model.scaling.r).numpy()
+        counts, edges = np.histogram(development, bins=20, range=(0, 1))
+        axis.bar(edges[:-1], counts / counts.max(), width=0.05, align="edge", color="0.82")
+        axis.set_xlabel("grey: development photos", fontsize=7, color="0.35")
+    axis.axvline(explanation.scaled_quality.item(), color="tab:red", linewidth=2.5)
+    axis.set_title(label_of(explanation), fontsize=9)
+
+
+def draw_outlines(axis: Axes, explanation: Explanation) -> list[str]:
+    """Outline what is unusually low in one image; return the names of the regions, the lowest first."""
+    low = low_regions(explanation)
+    if not low:
+        return []
+    axis.contour(torch.stack(list(low.values())).any(0).numpy(), levels=[0.5], colors="white")
+    return list(low)
+
+
+def draw_map(axis: Axes, values: np.ndarray, colours: str = COLOUR_BLIND_SAFE) -> matplotlib.image.AxesImage:
+    """Draw a map in 0..1, (H, W), on the fixed scale."""
+    return axis.imshow(values, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+
+
+def overlay(face: np.ndarray, values: np.ndarray, colours: str = COLOUR_BLIND_SAFE) -> np.ndarray:
+    """Tint a face (H, W, 3), 0..1, by a map in 0..1, (H, W): half is the face in grey, half the colour."""
     grey = face.mean(-1, keepdims=True)  # on grey, every colour that is seen is the map's
-    return (0.25 + 0.75 * grey) * matplotlib.colormaps[colours](plq)[..., :3]
+    return (grey + matplotlib.colormaps[colours](values)[..., :3]) / 2
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -125,8 +203,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str = RED_YELLOW_GREEN) -> "VBox":
-    """Build a panel that redraws the map when model, γ, passes, seed or reading change.
+def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str = COLOUR_BLIND_SAFE) -> "VBox":
+    """Build a panel that redraws the picture when style, model, γ, passes, seed or reading change.
 
     An upload button takes the reader's own photo, which stays on the machine that runs Python.
 
@@ -166,9 +244,10 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
         ),
         "seed": widgets.BoundedIntText(description="seed", value=0, min=0, max=9999),
         "reading": widgets.Dropdown(description="reading", options=["signed", "literal", "summed"]),
+        "style": widgets.Dropdown(description="style", options=["split", "paper"]),
         "upload": widgets.FileUpload(description="your photo", accept="image/*", multiple=False),
     }
-    picture, message = widgets.Image(format="png", layout={"width": "660px"}), widgets.HTML()
+    picture, message = widgets.Image(format="png", layout={"width": "860px"}), widgets.HTML()
 
     @lru_cache(maxsize=32)  # γ only recolours: moving it must not run the network again
     def explained(name: str, passes: int | None, seed: int, reading: str, content: bytes | None) -> tuple:
@@ -188,10 +267,9 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
         except (ValueError, TypeError, OSError) as error:
             message.value = f"<b>{html.escape(str(error))}</b>"
             return
-        plq = pixel_level_quality(explanation.saliency, controls["gamma"].value)
-        label = f"{chosen[0]}: {labels_of(explanation)[0]}"
+        recoloured = _with_gamma(explanation, controls["gamma"].value)
         drawn = io.BytesIO()
-        grid([(images[0], plq[0])], [label], colours).savefig(drawn, format="png", dpi=100)
+        show(images, recoloured, chosen[:1], controls["style"].value, colours).savefig(drawn, dpi=100)
         picture.value = drawn.getvalue()
 
     def use_own_gamma(change: dict) -> None:
@@ -203,6 +281,13 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
     redraw()
     rows = [
         widgets.HBox([controls[name] for name in names])
-        for names in (("model", "gamma"), ("passes", "seed"), ("reading", "upload"))
+        for names in (("model", "gamma"), ("passes", "seed"), ("reading", "style"), ("upload",))
     ]
     return widgets.VBox([*rows, message, picture])
+
+
+def _with_gamma(explanation: Explanation, gamma: float) -> Explanation:
+    """Return an explanation with P and pattern for another γ."""
+    plq = pixel_level_quality(explanation.saliency, gamma)
+    pattern = pattern_of(explanation.saliency, explanation.scaled_quality, gamma)
+    return replace(explanation, plq=plq, pattern=pattern)

@@ -1,10 +1,10 @@
-"""Where a PLQ map is low, whatever its level: parts of the face, and deviation from reference statistics."""
+"""Parts of the face: where they are in an aligned image, and how far each is from clean faces."""
 
 import torch
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from plqlite.calibration import ReferenceStatistics
-from plqlite.faces import REGIONS
+from plqlite.explanation import Explanation
+from plqlite.faces import BOTH_EYES, REGIONS
 from plqlite.networks.model import FaceModel
 
 
@@ -33,125 +33,65 @@ def face_regions(model: FaceModel) -> torch.Tensor:
     return masks
 
 
-def relative_level(saliency: torch.Tensor) -> torch.Tensor:
-    """Return where a map is high and low, whatever its level: log Ŝ on a coarse grid.
+def region_z_scores(deviation: torch.Tensor, model: FaceModel) -> dict[str, torch.Tensor]:
+    """Return how far each part of a face is from clean faces: the mean of the lowest quarter of its pixels.
 
-    The level is taken relative to the mean of the higher half of the grid, which an occluder hardly moves.
-
-    Parameters
-    ----------
-    saliency : (B, H, W), Ŝ
-
-    Returns
-    -------
-    (B, 28, 28), the same for every image size.
-
-    Examples
-    --------
-    >>> relative_level(torch.rand(1, 112, 112)).shape
-    torch.Size([1, 28, 28])
-    """
-    coarse = adaptive_avg_pool2d(saliency[:, None], 28)  # (B, 1, 28, 28)
-    for _ in range(2):  # single pixels are noisy
-        coarse = avg_pool2d(coarse, 3, stride=1, padding=1, count_include_pad=False)
-    level = coarse[:, 0].clamp_min(1e-30).log()  # (B, 28, 28)
-    return level - mean_of_higher_half(level)[:, None, None]
-
-
-def region_levels(saliency: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-    """Return how high a map is in some regions, whatever its level: the mean of log Ŝ in each.
-
-    The level is taken relative to the mean of the higher half of the map, as in `relative_level`.
+    A quarter, since an occluder need not cover the whole part.
 
     Parameters
     ----------
-    saliency : (B, H, W), Ŝ
-    regions : (R, H, W) of bool, at least one pixel each
+    deviation : (B, size, size), `Explanation.deviation` by this model
+    model : its size and its alignment decide where the parts are
 
     Returns
     -------
-    (B, R)
+    Region (see `plqlite.faces.REGIONS`; left is left in the picture) -> z, (B,), and "both eyes", their mean.
+    Those below their alarms in the model's reference statistics are unusually low.
 
     Examples
     --------
-    >>> whole = torch.ones(1, 4, 4, dtype=torch.bool)
-    >>> region_levels(torch.ones(2, 4, 4), whole)
-    tensor([[0.],
-            [0.]])
+    >>> import plqlite
+    >>> z = region_z_scores(torch.zeros(1, 112, 112), plqlite.sface())
+    >>> z["mouth"]
+    tensor([0.])
     """
-    level = saliency.clamp_min(1e-30).log()  # (B, H, W)
-    inside = regions.flatten(1).to(level)  # (R, H·W), on the map's device
-    mean = level.flatten(1) @ inside.T / inside.sum(1)  # (B, R)
-    return mean - mean_of_higher_half(level)[:, None]
+    found = {}
+    for name, mask in zip(REGIONS, face_regions(model), strict=True):
+        inside = deviation[:, mask.to(deviation.device)].sort(dim=1).values  # (B, pixels of the region)
+        found[name] = inside[:, : max(1, inside.shape[1] // 4)].mean(dim=1)
+    return found | {BOTH_EYES: (found["left eye"] + found["right eye"]) / 2}
 
 
-def mean_of_higher_half(level: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the higher half of each map, (B, H, W) -> (B,): of what nothing covers.
-
-    Examples
-    --------
-    >>> mean_of_higher_half(torch.tensor([[[1.0, 2.0], [3.0, 5.0]]]))
-    tensor([4.])
-    """
-    ranked = level.flatten(1).sort(dim=1).values  # (B, H·W)
-    return ranked[:, ranked.shape[1] // 2 :].mean(dim=1)
-
-
-def deviation(saliency: torch.Tensor, reference_statistics: ReferenceStatistics) -> torch.Tensor:
-    """Return the z-score of a map at each place, against reference statistics of the same model.
-
-    Every map is low at the cheeks: what matters is whether it is lower than in clean faces *there*.
+def low_regions(explanation: Explanation) -> dict[str, torch.Tensor]:
+    """Return the parts of one face that are unusually low, the most unusual first, each with its low pixels.
 
     Parameters
     ----------
-    saliency : (B, H, W), Ŝ
-    reference_statistics : `model.reference_statistics`
+    explanation : of one image
 
     Returns
     -------
-    (B, H, W), in standard deviations of clean faces; negative where the map is lower than theirs.
+    Region -> (size, size) of bool; nothing without reference statistics.
 
     Examples
     --------
     >>> import plqlite
     >>> model = plqlite.sface()
-    >>> deviation(torch.rand(1, 112, 112), model.reference_statistics).shape
-    torch.Size([1, 112, 112])
+    >>> images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
+    >>> low_regions(plqlite.explain(model, images))
+    {}
     """
-    level = relative_level(saliency)  # (B, 28, 28)
-    mean, std = reference_statistics.level_mean.to(level), reference_statistics.level_std.to(level)
-    z = (level - mean) / std
-    return interpolate(z[:, None], saliency.shape[-2:], mode="bilinear")[:, 0]
-
-
-def region_z_scores(saliency: torch.Tensor, model: FaceModel) -> dict[str, torch.Tensor]:
-    """Return the z-score of each part of a face, against the model's reference statistics.
-
-    Parameters
-    ----------
-    saliency : (B, size, size), Ŝ of aligned images, by this model
-    model : with reference statistics, which SFace and FaceNet have
-
-    Returns
-    -------
-    Region (see `plqlite.faces.REGIONS`; left is left in the picture) -> z, (B,); below −3 is unusually low.
-
-    Raises
-    ------
-    ValueError
-        The model has no reference statistics.
-
-    Examples
-    --------
-    >>> import plqlite
-    >>> z = region_z_scores(torch.rand(1, 112, 112), plqlite.sface())
-    >>> z["mouth"].shape
-    torch.Size([1])
-    """
-    reference = reference_statistics_of(model)
-    levels = region_levels(saliency, face_regions(model))  # (B, 8)
-    z = (levels - reference.region_mean.to(levels)) / reference.region_std.to(levels)
-    return dict(zip(REGIONS, z.T, strict=True))
+    model, deviation = explanation.model, explanation.deviation
+    if model is None or model.reference_statistics is None or deviation is None:
+        return {}
+    masks = dict(zip(REGIONS, face_regions(model), strict=True))
+    masks[BOTH_EYES] = masks["left eye"] | masks["right eye"]
+    z, alarms = region_z_scores(deviation, model), model.reference_statistics.alarms
+    reach = {name: z[name].item() / alarms[name] for name in alarms}  # above 1: beyond the alarm
+    named = sorted((name for name in alarms if reach[name] > 1), key=lambda name: -reach[name])
+    if BOTH_EYES in named:  # one of them alone says no more
+        named = [name for name in named if name not in ("left eye", "right eye")]
+    return {name: masks[name] & (deviation[0].cpu() < alarms[name]) for name in named}
 
 
 def reference_statistics_of(model: FaceModel) -> ReferenceStatistics:
@@ -160,12 +100,12 @@ def reference_statistics_of(model: FaceModel) -> ReferenceStatistics:
     Examples
     --------
     >>> import plqlite
-    >>> reference_statistics_of(plqlite.sface()).level_mean.shape
+    >>> reference_statistics_of(plqlite.sface()).maps["level"].mean.shape
     torch.Size([28, 28])
     """
     if model.reference_statistics is None:
         raise ValueError(
             f"{model.name} has no reference statistics to compare with: run data_scripts/calibrate.py, or "
-            "set model.reference_statistics = plqlite.calibration.fit_reference_statistics(…)."
+            "set model.reference_statistics = plqlite.reference.fit_reference_statistics(…)."
         )
     return model.reference_statistics

@@ -1,7 +1,7 @@
 """The ICAO experiment (§5.3) on simulated non-compliance: one table, for any photos and any model."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from plqlite.experiments.statistics import localisation_auc
 from plqlite.explanation import Explanation, explain
 from plqlite.faces import REGIONS, Face, Photo, find_faces, largest_face, read_image
 from plqlite.networks.model import FaceModel
-from plqlite.regions import face_regions, reference_statistics_of, region_z_scores, relative_level
+from plqlite.reference import relative_level
+from plqlite.regions import face_regions, reference_statistics_of, region_z_scores
 
 REFERENCE = "reference"
 WORN = ("headgear", "glasses", "reflection", "face mask")  # kinds that cover a part of the face
@@ -117,7 +118,7 @@ def icao_experiment(
     forehead, … : z-score of each region (see `region_z_scores`), and the `lowest` of them
     touched : the regions of which the mask covers a tenth or more
     rank_correlation : of the map's levels with those of the reference: 1 if their order has not changed
-    auc, auc_plq, auc_alone, auc_blur : see `localise`
+    auc, auc_plq, auc_deviation, auc_alone, auc_blur : see `localise`
 
     Raises
     ------
@@ -160,6 +161,7 @@ def icao_rows(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
     'forehead'
     """
     explained = _explain_in_batches(model, torch.stack([crop.image for crop in crops.values()]))
+    deviation = cast(torch.Tensor, explained.deviation)  # (N, size, size)
     reference = list(crops).index(REFERENCE)
     scaled = explained.scaled_quality.cpu()
     level = relative_level(explained.saliency).cpu()  # (N, 28, 28)
@@ -169,29 +171,32 @@ def icao_rows(model: FaceModel, crops: Mapping[str, Crop]) -> pd.DataFrame:
     rows["found"] = [crop.found for crop in crops.values()]
     rows["quality"] = explained.quality.tolist()
     rows["delta_q"] = (scaled[reference] - scaled).tolist()
-    for region, z in region_z_scores(explained.saliency, model).items():
+    for region, z in region_z_scores(deviation, model).items():
         rows[region] = z.tolist()
     rows["lowest"] = rows[list(REGIONS)].idxmin(axis=1)
     rows["touched"] = [touched_regions(model, crop.mask) for crop in crops.values()]
     order = level.flatten(1)  # (N, 784)
     rows["rank_correlation"] = [spearmanr(order[reference], each).statistic for each in order]
-    return rows.join(localise(level, plq, crops))
+    z = adaptive_avg_pool2d(deviation, 28).cpu()  # (N, 28, 28)
+    return rows.join(localise(level, plq, z, crops))
 
 
 def _explain_in_batches(model: FaceModel, images: torch.Tensor) -> Explanation:
     """Explain many images, twelve at a time."""
     parts = [explain(model, batch) for batch in images.split(12)]
-    names = ("quality", "scaled_quality", "saliency", "plq")
+    names = ("quality", "scaled_quality", "saliency", "plq", "pattern", "deviation")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     return Explanation(**joined, calibrated=parts[0].calibrated)
 
 
-def localise(level: torch.Tensor, plq: torch.Tensor, crops: Mapping[str, Crop]) -> pd.DataFrame:
+def localise(
+    level: torch.Tensor, plq: torch.Tensor, z: torch.Tensor, crops: Mapping[str, Crop]
+) -> pd.DataFrame:
     """Measure how well maps find what was changed: the chance that a changed place is lower than another.
 
     Parameters
     ----------
-    level, plq : (N, 28, 28), `relative_level` and P of the N crops
+    level, plq, z : (N, 28, 28), `relative_level`, P and deviation of the N crops
     crops : slot -> Crop, "reference" and "blur-defocus" among them
 
     Returns
@@ -200,6 +205,7 @@ def localise(level: torch.Tensor, plq: torch.Tensor, crops: Mapping[str, Crop]) 
 
     auc : of the fall of the level from the reference
     auc_plq : of the fall of P
+    auc_deviation : of the deviation, without the reference
     auc_alone : of the level itself, without the reference
     auc_blur : a control, of the fall that a blur of the whole photo causes
 
@@ -210,7 +216,7 @@ def localise(level: torch.Tensor, plq: torch.Tensor, crops: Mapping[str, Crop]) 
     >>> whole, upper = Crop(torch.zeros(3, 112, 112), None, True), Crop(torch.zeros(3, 112, 112), mask, True)
     >>> crops, maps = {"reference": whole, "blur-defocus": whole, "cap": upper}, torch.zeros(3, 28, 28)
     >>> maps[2, :14] = -1  # where the mask is
-    >>> localise(maps, maps, crops)["auc"].tolist()
+    >>> localise(maps, maps, maps, crops)["auc"].tolist()
     [nan, nan, 1.0]
     """
     names = list(crops)
@@ -218,6 +224,7 @@ def localise(level: torch.Tensor, plq: torch.Tensor, crops: Mapping[str, Crop]) 
     lower = {
         "auc": level - level[reference],
         "auc_plq": plq - plq[reference],
+        "auc_deviation": z,
         "auc_alone": level,
         "auc_blur": (level[blur] - level[reference]).expand_as(level),
     }

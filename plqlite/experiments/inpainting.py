@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import label
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, interpolate
 from tqdm import tqdm
 
 from plqlite.calibration import ReferenceStatistics
@@ -20,7 +20,7 @@ from plqlite.experiments.inpainters import Inpainter, inpaint, to_array
 from plqlite.explanation import explain
 from plqlite.networks.model import FaceModel
 from plqlite.quality import closed_form_quality, robustness, stochastic_embeddings
-from plqlite.regions import deviation
+from plqlite.reference import maps_of, z_scores
 
 PLACES = ("low", "random", "high")
 
@@ -71,13 +71,14 @@ def low_quality_region(
     if reference_statistics is None:
         raise ValueError(
             "The model has no reference statistics to compare with: run data_scripts/calibrate.py, or set "
-            "model.reference_statistics = plqlite.calibration.fit_reference_statistics(…)."
+            "model.reference_statistics = plqlite.reference.fit_reference_statistics(…)."
         )
     if saliency.shape != image.shape[-2:]:
         raise ValueError(
             f"The map is {tuple(saliency.shape)}, the image {tuple(image.shape)}: give a map of this image."
         )
-    z = deviation(saliency[None], reference_statistics)[0].cpu().numpy()  # (H, W)
+    z = z_scores(maps_of(saliency[None]), reference_statistics.maps)["level"]  # (1, 28, 28), of the map alone
+    z = interpolate(z[:, None], saliency.shape, mode="bilinear")[0, 0].cpu().numpy()  # (H, W)
     low = z < -threshold
     if low.mean() < 0.01:
         return None
