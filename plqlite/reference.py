@@ -117,21 +117,14 @@ def _combined(maps: dict[str, torch.Tensor], statistics: dict[str, Statistic]) -
     A coarse map counts less, since its places are wide. Half of the level of the higher half is taken off:
     a photo that is low everywhere, such as a blurred one, is not low in a place.
     """
-    z = z_scores(maps, statistics)
+    z = _z_scores(maps, statistics)
     weights = {name: min(1.0, values.shape[-1] / FINE) for name, values in maps.items()}
     mean = sum((weights[name] * z[name] for name in maps), torch.zeros(())) / sum(weights.values())
     return mean - mean_of_higher_half(mean)[:, None, None] / 2
 
 
-def z_scores(maps: dict[str, torch.Tensor], statistics: dict[str, Statistic]) -> dict[str, torch.Tensor]:
-    """Return the z-score of each map against its own statistics, name -> (B, 28, 28).
-
-    Examples
-    --------
-    >>> statistics = {"level": Statistic(mean=torch.full((28, 28), 2.0), std=torch.full((28, 28), 2.0))}
-    >>> z_scores({"level": torch.ones(1, 28, 28)}, statistics)["level"][0, 0, 0]
-    tensor(-0.5000)
-    """
+def _z_scores(maps: dict[str, torch.Tensor], statistics: dict[str, Statistic]) -> dict[str, torch.Tensor]:
+    """Return the z-score of each map against its own statistics, name -> (B, 28, 28)."""
     found = {}
     for name, values in maps.items():
         mean, std = (each.to(values) for each in statistics[name])

@@ -14,10 +14,11 @@ from networks import export, small
 from PIL import Image
 
 import plqlite
-from plqlite.calibration import ReferenceStatistics, fit_reference_statistics
+from plqlite.calibration import ReferenceStatistics, Statistic
 from plqlite.development import measure
 from plqlite.experiments.noncompliance import NON_COMPLIANCES
 from plqlite.networks import weights, zoo
+from plqlite.reference import fit_reference_statistics
 
 ROOT = Path(__file__).parents[1]
 LFW100 = ROOT.parent / "shared" / "data" / "lfw100"  # of the maintainers: no part of the product
@@ -38,8 +39,8 @@ def tiny_model(seed=0, size=16, dimensions=6):
 
 
 def reference_map(mean, std):
-    """Reference statistics of a map, as far as `deviation` asks for them."""
-    return ReferenceStatistics(mean, std, torch.zeros(8), torch.ones(8), torch.linspace(0, 1, 101))
+    """Reference statistics of a map alone."""
+    return ReferenceStatistics({"level": Statistic(mean, std)}, torch.linspace(0, 1, 101))
 
 
 def random_images(count, size=16, seed=1):

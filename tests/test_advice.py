@@ -3,8 +3,8 @@ import torch
 
 import plqlite
 from conftest import random_images
-from plqlite.advice import LOW, MEANINGS, OTHERWISE, meanings_of
-from plqlite.faces import REGIONS
+from plqlite.advice import MEANINGS, OTHERWISE, meanings_of
+from plqlite.calibration import ALARMS
 
 
 @pytest.fixture
@@ -17,8 +17,9 @@ def advise(tiny_reference, monkeypatch):
     original = plqlite.explain(tiny, random_images(1, size=112))
 
     def advise(z, quality=0.7):
-        found = {name: torch.tensor([z.get(name, 0.0)]) for name in REGIONS}
-        monkeypatch.setattr("plqlite.advice.region_z_scores", lambda saliency, model: found)
+        found = {name: torch.tensor([z.get(name, 0.0)]) for name in ALARMS}
+        for module in ("advice", "regions"):
+            monkeypatch.setattr(f"plqlite.{module}.region_z_scores", lambda deviation, model: found)
         explanation = plqlite.Explanation(**(vars(original) | {"quality": torch.tensor([quality])}))
         return plqlite.advise(tiny, explanation)
 
@@ -35,7 +36,6 @@ def test_advice_says_when_nothing_stands_out(advise):
     assert advice.percentile == pytest.approx(42)
     assert advice.quality == pytest.approx(0.42)
     assert advice.z["nose"] == 5
-    assert LOW == -3.0
 
 
 def test_advice_names_the_lowest_first_and_what_it_may_mean(advise):
@@ -53,22 +53,52 @@ def test_advice_names_the_lowest_first_and_what_it_may_mean(advise):
 def test_a_low_quality_alone_is_said(advise):
     text = advise({}, quality=0.005).text
     assert "Nothing unusual" not in text
-    assert "No region stands out: look at sharpness, light and pose." in text
+    assert text.startswith(
+        "Unusually low as a whole: look at focus, light and pose.\nQ = 0.005, higher than 0 %"
+    )
     assert "Nothing unusual" in advise({}, quality=0.02).text  # one in fifty is not rare
-    assert "look at" not in advise({"nose": -9.0}, quality=0.005).text
+    whole, part, _ = advise(
+        {"nose": -9.0}, quality=0.005
+    ).text.splitlines()  # first the level, then the place
+    assert whole.startswith("Unusually low as a whole")
+    assert part.startswith("Unusually low: nose (-9.0 σ)")
+
+
+def test_the_ends_of_the_development_set_are_said(advise):
+    assert "Q = -0.100, lower than every development photo." in advise({}, quality=-0.1).text
+    assert "Q = 1.100, higher than every development photo." in advise({}, quality=1.1).text
+
+
+def test_each_part_has_its_own_alarm(advise, tiny_reference):
+    alarms = ALARMS | {"chin": -1.0, "both eyes": -2.0}
+    tiny_reference.reference_statistics = tiny_reference.reference_statistics._replace(alarms=alarms)
+    assert advise({"chin": -1.5, "nose": -2.9}).low == ["chin"]
+    assert advise({"chin": -1.5, "nose": -3.1}).low == ["chin", "nose"]  # 1.5 times its alarm comes first
+    eyes = advise({"left eye": -3.5, "right eye": -1.5, "both eyes": -2.5})
+    assert eyes.low == ["both eyes"]  # which says what the left one says
+    assert "Unusually low: both eyes (-2.5 σ). May be glasses" in eyes.text
+    assert advise({"left eye": -3.5, "both eyes": -1.7}).low == ["left eye"]
+
+
+def test_an_explanation_from_before_the_reference_statistics_is_refused(tiny_reference):
+    statistics, tiny_reference.reference_statistics = tiny_reference.reference_statistics, None
+    explanation = plqlite.explain(tiny_reference, random_images(1, size=112))
+    tiny_reference.reference_statistics = statistics
+    with pytest.raises(ValueError, match="explain again"):
+        plqlite.advise(tiny_reference, explanation)
 
 
 def test_meanings_take_their_regions():
     assert meanings_of([]) == []
     assert meanings_of(["nose"]) == [(["nose"], OTHERWISE)]
-    both = meanings_of(["right cheek", "right eye", "left eye"])  # both eyes come first
-    assert [regions for regions, _ in both] == [["right cheek"], ["right eye", "left eye"]]
+    two = meanings_of(["right cheek", "chin", "right eye", "mouth"])
+    assert [regions for regions, _ in two] == [["right cheek", "chin", "mouth"], ["right eye"]]
     for name in ("left", "right"):
         (side,) = meanings_of([f"{name} cheek", f"{name} eye"])
         assert f"{name} of the picture" in side[1]
     for regions, _, text in MEANINGS:
         assert meanings_of(list(regions)) == [(list(regions), text)]
-        assert set(regions) <= set(REGIONS)
+        assert set(regions) <= set(ALARMS)
 
 
 def test_advice_takes_one_image(tiny_reference):

@@ -11,41 +11,102 @@ import torch
 from networks import export, small
 
 import plqlite
-from conftest import random_images
+from conftest import ROOT, random_images
 from plqlite import calibration
-from plqlite.calibration import Measurements, ReferenceStatistics, fit_reference_statistics, load_calibration
-from plqlite.development import measure
-from plqlite.faces import REGIONS, crop_box
+from plqlite.calibration import Measurements, load_calibration
+from plqlite.development import fit_alarms, measure, rows_of
+from plqlite.faces import crop_box
+from plqlite.reference import deviation, fit_reference_statistics
+from plqlite.regions import region_z_scores
 
 
-def test_reference_statistics_are_mean_deviation_and_percentiles():
-    levels = torch.stack([torch.full((28, 28), value) for value in (1.0, 3.0)])
-    quality, regions = torch.tensor([0.2, 0.6]), torch.tensor([[1.0] * 8, [5.0] * 8])
-    measurements = Measurements(quality, quality, quality, levels, regions)
-    found = fit_reference_statistics(measurements)
-    assert (found.level_mean == 2).all()
-    torch.testing.assert_close(found.level_std, torch.full((28, 28), 2**0.5))
-    assert (found.region_mean == 3).all()
-    torch.testing.assert_close(found.region_std, torch.full((8,), 8**0.5))
-    torch.testing.assert_close(found.quality_percentiles[[0, 25, 100]], torch.tensor([0.2, 0.3, 0.6]))
-    with pytest.raises(ValueError, match="1 faces: reference statistics take at least 2"):
-        fit_reference_statistics(Measurements(*(each[:1] for each in measurements)))
+def development_rows(model):
+    """What calibration.json was fitted on: the numbers, and what is known of the photos."""
+    rows = pd.read_csv(files("plqlite").joinpath("calibration.csv"), keep_default_na=False)
+    faces = pd.read_csv(ROOT / "docs" / "development_set.csv", keep_default_na=False)
+    rows = rows[rows["model"] == model.name].merge(faces, on="image")
+    assert len(rows) == 3 * 272  # as they are, and in two worse versions
+    assert rows["image"].nunique() == len(faces) == 272
+    return rows.astype({name: float for name in ("quality", "centre", "background")})
 
 
 def test_constants_are_those_of_the_measurements(model):
-    """calibration.json follows from calibration.csv."""
-    rows = pd.read_csv(files("plqlite").joinpath("calibration.csv"))
-    rows = rows[rows["model"] == model.name]
-    assert len(rows) == 100
-    quality, centre, background = torch.tensor(rows[["quality", "centre", "background"]].to_numpy().T)
-    fitted = calibration.fit(quality, centre, background)
+    """calibration.json follows from calibration.csv and the list of the development set."""
+    rows = development_rows(model)
+    rows = rows[rows["covered"] == ""]
+    clean, worse = rows[rows["version"] == ""], rows[rows["version"] != ""]
+    assert (len(clean), len(worse)) == (208, 416)
+    quality, centre, background = torch.tensor(clean[["quality", "centre", "background"]].to_numpy().T)
+    fitted = calibration.fit(quality, centre, background, degraded=torch.tensor(worse["quality"].to_numpy()))
     assert (model.scaling.alpha, model.scaling.r) == pytest.approx((fitted.alpha, fitted.r), rel=1e-3)
     assert model.scaling.gamma == pytest.approx(fitted.gamma, abs=0.011)
-    reference, regions = model.reference_statistics, rows[list(REGIONS)]
-    np.testing.assert_allclose(reference.region_mean, regions.mean(), atol=1e-3)
-    np.testing.assert_allclose(reference.region_std, regions.std(), atol=1e-3)
-    percentiles = np.percentile(rows["quality"], range(101))
-    np.testing.assert_allclose(reference.quality_percentiles, percentiles, atol=1e-5)
+    percentiles = np.percentile(clean["quality"][clean["reference"] == "yes"], range(101))
+    np.testing.assert_allclose(model.reference_statistics.quality_percentiles, percentiles, atol=1e-5)
+    assert list(model.reference_statistics.maps) == ["level", "signal", "noise", "combined"]
+
+
+def test_few_clean_photos_are_off_the_scale(model):
+    """At most 8 % at either end, and fewer than that in each source but one; nothing is at the upper end."""
+    rows = development_rows(model)
+    clean = rows[(rows["version"] == "") & (rows["covered"] == "")]
+    quality = torch.tensor(clean["quality"].to_numpy())
+    scaled = plqlite.scale_quality(quality, model.scaling.alpha, model.scaling.r)
+    assert (scaled < 0.05).double().mean() <= 0.08
+    assert (scaled > 0.95).double().mean() <= 0.08
+
+
+def test_alpha_and_r_count_degraded_versions():
+    clean, worse = torch.tensor([0.90, 0.92]), torch.tensor([0.70, 0.80])
+    strong, faint = torch.full((2,), 4e-5), torch.full((2,), 1e-5)
+    scaling = calibration.fit(clean, strong, faint, degraded=worse)
+    assert (scaling.alpha, scaling.r) == pytest.approx(
+        plqlite.fit_scaling(torch.cat([clean, worse])), rel=1e-2
+    )
+
+
+# --- alarms ---
+
+
+def clean_faces(count, spread, seed=0):
+    """Made-up measurements; the noise of each place has a spread of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    level = torch.randn(count, 28, 28, generator=generator) * spread
+    return Measurements(*torch.rand(3, count, generator=generator), {"level": level})
+
+
+def test_alarms_let_five_of_a_hundred_new_faces_through(sface):
+    """Of people that the alarms were not fitted on."""
+    shared = torch.randn(400, 1, 1, generator=torch.Generator().manual_seed(4))
+    faces = clean_faces(400, torch.ones(28, 28))
+    faces.maps["level"] += shared * torch.linspace(2, 0, 28)[:, None]  # foreheads differ together
+    alarms = fit_alarms(sface, rows_of(faces, torch.arange(400) < 200))
+    assert list(alarms) == list(calibration.ALARMS)
+    assert max(alarms.values()) < 0
+    reference = fit_reference_statistics(rows_of(faces, torch.arange(400) < 200))
+    z = region_z_scores(deviation(rows_of(faces, torch.arange(400) >= 200).maps, reference, 112), sface)
+    named = torch.stack([z[name] < alarms[name] for name in alarms]).any(0)
+    assert 0.01 <= named.double().mean() <= 0.1
+    by_part = {name: (z[name] < alarms[name]).double().mean().item() for name in alarms}
+    assert max(by_part.values()) < 0.06
+
+
+def test_alarms_judge_each_subject_by_the_others(sface):
+    """Twenty photos of one odd subject: told apart as one, they deviate; as twenty people, they do not."""
+    faces = clean_faces(60, torch.ones(28, 28))
+    faces.maps["level"][:20, :14] -= 3.0
+    alone = fit_alarms(sface, faces, ["ada"] * 20 + list(range(40)))
+    mixed = fit_alarms(sface, faces)
+    assert alone["forehead"] < mixed["forehead"] - 2
+
+
+def test_blurred_faces_are_judged_but_not_learnt_from(sface):
+    faces = clean_faces(60, torch.ones(28, 28))
+    learnt = torch.arange(60) < 40
+    faces.maps["level"][40:, 20:] -= 6.0  # lower chins, in a third of them
+    alarms = fit_alarms(sface, faces, learnt=learnt)
+    clean = fit_alarms(sface, rows_of(faces, learnt))
+    assert alarms["chin"] < clean["chin"] - 2
+    assert fit_alarms(sface, rows_of(faces, torch.arange(60) < 19)) == calibration.ALARMS  # too few
 
 
 @pytest.mark.slow
@@ -141,23 +202,33 @@ def test_nothing_is_kept_for_a_crop_without_a_name(small_copy, tmp_path):
 
 
 GRID = [[1] * 28] * 28
+PAIR = {"mean": GRID, "std": GRID}
+CELLS = {"mean": [[1] * 7] * 7, "std": [[1] * 7] * 7}
 WHOLE = {
-    "level_mean": GRID,
-    "level_std": GRID,
-    "region_mean": [1] * 8,
-    "region_std": [1] * 8,
+    "maps": {"level": PAIR, "signal": CELLS},
     "quality_percentiles": [1] * 101,
+    "alarms": calibration.ALARMS,
 }
+
+
+def maps(**changes):
+    return WHOLE | {"maps": WHOLE["maps"] | changes}
 
 
 @pytest.mark.parametrize(
     "statistics",
     [
-        {"level_mean": GRID, "level_std": GRID},
-        WHOLE | {"level_mean": [[1]]},
-        WHOLE | {"level_std": [[0] * 28] * 28},
-        WHOLE | {"region_std": [0] * 8},
+        {"maps": WHOLE["maps"]},
+        WHOLE | {"maps": {"signal": CELLS}},
+        maps(level={"mean": GRID}),
+        maps(level={"mean": [[1]], "std": [[1]]}),
+        maps(level={"mean": GRID, "std": [[0] * 28] * 28}),
+        maps(signal={"mean": [[1] * 7] * 7, "std": GRID}),
+        maps(signal={"mean": [[float("nan")] * 7] * 7, "std": [[1] * 7] * 7}),
         WHOLE | {"quality_percentiles": [1] * 100},
+        WHOLE | {"quality_percentiles": [*range(100), 0]},
+        WHOLE | {"alarms": {"chin": -3}},
+        WHOLE | {"alarms": calibration.ALARMS | {"chin": 0}},
         "letter",
     ],
 )
@@ -167,7 +238,8 @@ def test_reference_statistics_are_checked(small_copy, statistics):
     saved = json.loads(path.read_text("utf-8"))
     saved["scaling"]["reference_statistics"] = WHOLE
     path.write_text(json.dumps(saved), "utf-8")
-    assert plqlite.from_onnx(small_copy, device="cpu").reference_statistics.region_std.tolist() == [1] * 8
+    read = plqlite.from_onnx(small_copy, device="cpu").reference_statistics
+    assert read.maps["signal"].std.tolist() == CELLS["std"]
     saved["scaling"]["reference_statistics"] = statistics
     path.write_text(json.dumps(saved), "utf-8")
     with pytest.raises(ValueError, match=r"r\.scaling\.json is damaged"):
@@ -176,14 +248,22 @@ def test_reference_statistics_are_checked(small_copy, statistics):
 
 def test_what_is_saved_is_what_is_read(small_copy):
     model = plqlite.from_onnx(small_copy, device="cpu")
-    scaling = plqlite.calibrate(model, random_images(6))
-    expected = fit_reference_statistics(measure(model, random_images(6)))
+    scaling = plqlite.calibrate(model, random_images(21), degraded=random_images(9, seed=7))
+    assert scaling.provenance == "calibrate on 21 images and 9 degraded ones; closed form, signed"
+    measured = measure(model, random_images(21))
+    expected = fit_reference_statistics(measured)
     found, statistics, fitted_for = load_calibration(model.calibration_file)
     assert found == scaling
     assert fitted_for == model.identity
-    for name, atol in zip(ReferenceStatistics._fields, (0.02, 0.02, 0.001, 0.001, 1e-5), strict=True):
-        one, other = getattr(statistics, name), getattr(expected, name)
-        torch.testing.assert_close(one, other, atol=atol, rtol=0, msg=name)
+    assert statistics.alarms == pytest.approx(fit_alarms(model, measured), abs=0.05)
+    assert statistics.alarms != calibration.ALARMS
+    torch.testing.assert_close(
+        statistics.quality_percentiles, expected.quality_percentiles, rtol=1e-4, atol=1e-6
+    )
+    assert statistics.maps.keys() == expected.maps.keys() == {"level", "signal", "noise", "combined"}
+    for name, pair in expected.maps.items():
+        for one, other in zip(statistics.maps[name], pair, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3, msg=name)
 
 
 OLD_INPUTS = {  # what version 0.1 wrote, and how the file is read to get it
@@ -221,8 +301,13 @@ def test_a_calibration_that_version_0_1_has_saved_is_read(small_copy, text):
     path.write_text(json.dumps(old) + "\n", "utf-8")
     read = plqlite.from_onnx(small_copy, device="cpu", **OLD_INPUTS[text])
     assert read.scaling == plqlite.Scaling(279.3, 0.8987, 10.8, "calibrate on 9")
-    for new, value in zip(ReferenceStatistics._fields, usual.values(), strict=True):
-        assert getattr(read.reference_statistics, new).tolist() == value
+    statistics = read.reference_statistics
+    assert statistics.maps.keys() == {"level"}
+    assert [each.tolist() for each in statistics.maps["level"]] == [usual["mean"], usual["spread"]]
+    assert statistics.quality_percentiles.tolist() == usual["quality"]
+    assert statistics.alarms == calibration.ALARMS
+    explanation = plqlite.explain(read, random_images(2))
+    assert explanation.deviation.shape == (2, 16, 16)  # of the level alone
     with pytest.warns(UserWarning, match="another model or input: ignored"):
         assert plqlite.from_onnx(small_copy, device="cpu", std=99.0).scaling is None
     del old["scaling"]["usual"]  # as the first of them were

@@ -115,7 +115,7 @@ def test_planted_imports_are_found(tmp_path):
             check_one_way(planted(**{place: source}))
 
 
-@pytest.mark.parametrize("name", ["quality", "regression", "saliency"])
+@pytest.mark.parametrize("name", ["quality", "evidence", "regression", "saliency"])
 def test_the_paper_s_files_need_torch_alone(name):
     source = (ROOT / "plqlite" / f"{name}.py").read_text("utf-8")
 

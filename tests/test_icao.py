@@ -15,7 +15,8 @@ from plqlite.experiments.icao import (
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
 from plqlite.experiments.statistics import localisation_auc, quality_change
 from plqlite.faces import REGIONS, find_faces
-from plqlite.regions import face_regions, region_z_scores, relative_level
+from plqlite.reference import relative_level
+from plqlite.regions import face_regions, region_z_scores
 
 
 @pytest.mark.slow
@@ -98,7 +99,7 @@ def test_the_experiment_measures_what_it_says(model):
     images = torch.stack([crops["reference"].image, crops[name].image])
     clean, dark = (plqlite.explain(model, image[None], None) for image in images)
     assert row["delta_q"] == pytest.approx(quality_change(clean, dark).item(), abs=1e-4)
-    z = region_z_scores(dark.saliency, model)
+    z = region_z_scores(dark.deviation, model)
     assert row["nose"] == pytest.approx(z["nose"].item(), abs=1e-3)
     assert row["lowest"] == min(z, key=lambda region: z[region].item())
     assert row["touched"] == touched_regions(model, crops[name].mask)
@@ -109,6 +110,8 @@ def test_the_experiment_measures_what_it_says(model):
     assert row["auc"] == pytest.approx(localisation_auc(-fall[0], coarse), abs=1e-3)
     plq = [torch.nn.functional.adaptive_avg_pool2d(each.plq, 28)[0] for each in (clean, dark)]
     assert row["auc_plq"] == pytest.approx(localisation_auc(plq[1] - plq[0], coarse), abs=1e-3)
+    deviation = torch.nn.functional.adaptive_avg_pool2d(dark.deviation, 28)[0]
+    assert row["auc_deviation"] == pytest.approx(localisation_auc(deviation, coarse), abs=1e-3)
     alone = localisation_auc(relative_level(dark.saliency)[0], coarse)
     assert row["auc_alone"] == pytest.approx(alone, abs=1e-3)
     blurred = relative_level(plqlite.explain(model, crops["blur-defocus"].image[None], None).saliency)

@@ -5,7 +5,6 @@ import torch
 
 import plqlite
 from conftest import LFW100, random_images, reference_map, square, tiny_model
-from plqlite.calibration import fit_reference_statistics
 from plqlite.development import joined, measure
 from plqlite.experiments.dataset import photos_of
 from plqlite.experiments.inpainters import mirror
@@ -23,8 +22,7 @@ from plqlite.experiments.inpainting import (
 from plqlite.experiments.masks import COLOURS, coloured_mask, place_generator, random_mask, scaled_size
 from plqlite.experiments.occluders import occlude
 from plqlite.faces import find_faces
-
-FLAT = reference_map(torch.zeros(28, 28), torch.ones(28, 28))
+from plqlite.reference import deviation, fit_reference_statistics, maps_of
 
 
 @pytest.fixture
@@ -130,12 +128,12 @@ def test_a_region_is_extended_to_the_edges_of_the_image():
     noise = random_images(1, size=112)[0] / 8 + 150
     mask = square(side=48)
     image = coloured_mask(noise, mask, (20, 90, 200))
-    saliency = torch.ones(112, 112)
-    saliency[square(top=37, left=27, side=34)] = 1e-3
-    region = low_quality_region(saliency, image, FLAT)
+    deviation = torch.zeros(112, 112)
+    deviation[square(top=37, left=27, side=34)] = -6.0
+    region = low_quality_region(deviation, image)
     assert iou(region.mask, mask) > 0.98
-    assert 0.5 < region.score < 6.9
-    again = low_quality_region(saliency, image, FLAT)
+    assert 2 < region.score < 6
+    again = low_quality_region(deviation, image)
     assert torch.equal(again.mask, region.mask)
 
 
@@ -143,8 +141,7 @@ def test_the_largest_of_several_regions_is_taken():
     image = random_images(1, size=112)[0] / 8 + 150
     small, large = square(top=5, left=5, side=22), square(top=60, left=50, side=40)
     image = coloured_mask(image, small | large, (20, 90, 200))
-    saliency = torch.where(small | large, 1e-3, 1.0)
-    region = low_quality_region(saliency, image, FLAT)
+    region = low_quality_region(torch.where(small | large, -6.0, 0.0), image)
     assert iou(region.mask, large) > 0.9
     assert not (region.mask & small).any()
 
@@ -154,14 +151,14 @@ def test_of_two_regions_the_one_with_more_low_pixels_is_taken():
     image = random_images(1, size=112)[0] / 8 + 150
     low, alike = square(top=5, left=5, side=30), square(top=50, left=50, side=50)
     image = coloured_mask(image, low | alike, (20, 90, 200))
-    saliency = torch.where(low | square(top=60, left=60, side=22), 1e-3, 1.0)
-    region = low_quality_region(saliency, image, FLAT)
+    deviation = torch.where(low | square(top=60, left=60, side=22), -6.0, 0.0)
+    region = low_quality_region(deviation, image)
     assert (region.mask & low).sum() > 800
     assert not (region.mask & alike).any()
 
 
 def test_no_region_below_the_threshold_is_none(images):
-    assert low_quality_region(torch.ones(112, 112), random_images(1, size=112)[0], FLAT) is None
+    assert low_quality_region(torch.full((112, 112), -1.9), random_images(1, size=112)[0]) is None
 
 
 def test_a_model_without_reference_statistics_and_another_size_are_refused():
@@ -169,9 +166,9 @@ def test_a_model_without_reference_statistics_and_another_size_are_refused():
     with pytest.raises(
         ValueError, match="no reference statistics to compare with: run data_scripts/calibrate"
     ):
-        low_quality_region(torch.ones(112, 112), image, tiny_model().reference_statistics)
+        low_quality_region(plqlite.explain(tiny_model(size=112), image[None]).deviation, image)
     with pytest.raises(ValueError, match=r"The map is \(10, 10\), the image \(3, 112, 112\)"):
-        low_quality_region(torch.ones(10, 10), image, FLAT)
+        low_quality_region(torch.ones(10, 10), image)
 
 
 @pytest.mark.slow
@@ -185,8 +182,8 @@ def test_squares_on_lfw_are_found_better_than_by_a_scan_that_knows_their_size(mo
     for number, face in enumerate(faces[50:]):
         _, mask = random_mask(face, scaled_size(30, model.size), place_generator(7, 30, str(number)))
         covered = coloured_mask(face, mask, list(COLOURS.values())[number % 12])
-        region = low_quality_region(
-            plqlite.explain(model, covered[None], None).saliency[0], covered, reference
-        )
+        explanation = plqlite.explain(model, covered[None])
+        maps = maps_of(explanation.saliency, explanation.signal, explanation.noise)
+        region = low_quality_region(deviation(maps, reference, model.size)[0], covered)
         found.append(0 if region is None else iou(region.mask, mask))
     assert np.mean(found) > 0.8

@@ -26,7 +26,7 @@ def test_public_face(model, faces):
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
     assert set(model.card) == {"licence", "source", "sha256", "input", "split", "head"}
-    assert "100 photos" in model.scaling.provenance
+    assert "208 photos" in model.scaling.provenance
 
 
 @pytest.mark.parametrize(

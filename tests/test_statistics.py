@@ -17,7 +17,8 @@ from plqlite.experiments.statistics import (
 def explanation(scaled, plq):
     scaled = torch.tensor(scaled)
     saliency = torch.zeros(len(scaled), 2, 2)
-    return plqlite.Explanation(scaled + 1, scaled, saliency, torch.tensor(plq), calibrated=True)
+    plq = torch.tensor(plq)
+    return plqlite.Explanation(scaled + 1, scaled, saliency, plq, pattern=plq)
 
 
 CLEAN = explanation([0.9, 0.5], [[[1.0, 0.8], [0.6, 0.4]], [[0.5, 0.5], [0.5, 0.5]]])

@@ -10,17 +10,15 @@ import pandas as pd
 import torch
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import label
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d
 from tqdm import tqdm
 
-from plqlite.calibration import ReferenceStatistics
 from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.grabcut import grab_cut
 from plqlite.experiments.inpainters import Inpainter, inpaint, to_array
 from plqlite.explanation import explain
 from plqlite.networks.model import FaceModel
 from plqlite.quality import closed_form_quality, robustness, stochastic_embeddings
-from plqlite.reference import maps_of, z_scores
 
 PLACES = ("low", "random", "high")
 
@@ -33,21 +31,17 @@ class Region(NamedTuple):
 
 
 def low_quality_region(
-    saliency: torch.Tensor,
-    image: torch.Tensor,
-    reference_statistics: ReferenceStatistics | None,
-    threshold: float = 2.5,
+    deviation: torch.Tensor | None, image: torch.Tensor, threshold: float = 2.0
 ) -> Region | None:
-    """Find the largest connected region whose pixel-level quality is unusually low.
+    """Find the largest connected region whose quality is unusually low.
 
-    The map says where, within the resolution of a gradient; the edges in the image say how far: GrabCut
+    The deviation says where, within the resolution of its maps; the edges in the image say how far: GrabCut
     separates what looks like the low pixels from what looks like the rest.
 
     Parameters
     ----------
-    saliency : (H, W), Ŝ of the image: it has the order of P, and its level is not cut off
+    deviation : (H, W), of the image, see `Explanation.deviation`
     image : (3, H, W) aligned RGB, 0..255
-    reference_statistics : `model.reference_statistics`, of the model that the map was computed with
     threshold : in standard deviations below the mean of clean faces
 
     Returns
@@ -57,7 +51,7 @@ def low_quality_region(
     Raises
     ------
     ValueError
-        The model has no reference statistics, or map and image differ in size.
+        The model had no reference statistics, or map and image differ in size.
 
     Examples
     --------
@@ -65,20 +59,18 @@ def low_quality_region(
     >>> model, photo = plqlite.sface(), plqlite.sample_faces()["astronaut"]
     >>> images = plqlite.load_face(photo, model)
     >>> images[..., 80:] = 0  # a black bar over mouth and chin
-    >>> saliency = explain(model, images).saliency[0]
-    >>> region = low_quality_region(saliency, images[0], model.reference_statistics)
+    >>> region = low_quality_region(explain(model, images).deviation[0], images[0])
     """
-    if reference_statistics is None:
+    if deviation is None:
         raise ValueError(
             "The model has no reference statistics to compare with: run data_scripts/calibrate.py, or set "
             "model.reference_statistics = plqlite.reference.fit_reference_statistics(…)."
         )
-    if saliency.shape != image.shape[-2:]:
+    if deviation.shape != image.shape[-2:]:
         raise ValueError(
-            f"The map is {tuple(saliency.shape)}, the image {tuple(image.shape)}: give a map of this image."
+            f"The map is {tuple(deviation.shape)}, the image {tuple(image.shape)}: give a map of this image."
         )
-    z = z_scores(maps_of(saliency[None]), reference_statistics.maps)["level"]  # (1, 28, 28), of the map alone
-    z = interpolate(z[:, None], saliency.shape, mode="bilinear")[0, 0].cpu().numpy()  # (H, W)
+    z = deviation.cpu().numpy()  # (H, W)
     low = z < -threshold
     if low.mean() < 0.01:
         return None
@@ -133,8 +125,9 @@ def inpaint_low_region(
     >>> list(inpaint_low_region(model, plqlite.load_face(photo, model)[0], mirror).inpainted)
     ['low', 'random', 'high']
     """
-    saliency = explain(model, image[None]).saliency[0]  # (H, W)
-    region = low_quality_region(saliency, image, model.reference_statistics)
+    explanation = explain(model, image[None])
+    saliency, deviation = explanation.saliency[0], explanation.deviation  # (H, W), (1, H, W)
+    region = low_quality_region(None if deviation is None else deviation[0], image)
     if region is None or region.mask.all():
         nothing = torch.zeros_like(saliency, dtype=torch.bool)
         return Inpainted(image, nothing, float("nan"), dict.fromkeys(PLACES, image))

@@ -1,0 +1,164 @@
+"""Measure photos and altered versions of them, into two tables that calibrations are fitted on."""
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+from tqdm import tqdm
+
+from plqlite.calibration import Measurements
+from plqlite.development import measure
+from plqlite.experiments.dataset import identity_of
+from plqlite.experiments.degradations import degraded_versions
+from plqlite.experiments.icao import Crop, align_simulated
+from plqlite.experiments.noncompliance import Simulated
+from plqlite.experiments.tables import append_rows, open_table
+from plqlite.faces import Face, NoFaceFound, UnreadableImage, largest_face, read_image
+from plqlite.networks.model import FaceModel
+
+KEY: dict[str, type] = {"model": str, "image": str, "version": str}  # version: "" is the photo as it is
+COLUMNS = KEY | dict.fromkeys(("quality", "centre", "background"), float) | {"skipped": str}
+MAPS = KEY | dict.fromkeys(("level", "signal", "noise", "covered"), str)  # float32 in base 64
+LISTED = ("image", "subject", "covered", "reference")
+
+Alter = Callable[[np.ndarray, Face, str], Mapping[str, Simulated]]  # photo, face, name -> version -> altered
+
+
+def with_degraded(photo: np.ndarray, face: Face, image: str) -> dict[str, Simulated]:
+    """Return a photo as it is, and two worse versions of it."""
+    return {"": Simulated(photo, None, False)} | degraded_versions(photo, face.landmarks, image)
+
+
+def measure_versions(
+    model: FaceModel, photos: Mapping[str, Path], alter: Alter, table: Path, maps: Path
+) -> None:
+    """Measure all versions of the photos that the tables do not hold yet, and append them.
+
+    Parameters
+    ----------
+    model : its own scaling is not used
+    photos : name -> photo
+    alter : makes the versions of a photo, such as `with_degraded`
+    table, maps : .csv files, of numbers and of maps
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import plqlite
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> measure_versions(plqlite.sface(), {}, with_degraded, folder / "a.csv", folder / "a.maps.csv")
+    >>> list(open_table(folder / "a.csv", COLUMNS))[:3]
+    ['model', 'image', 'version']
+    """
+    known, mapped = open_table(table, COLUMNS), open_table(maps, MAPS)
+    known, mapped = (each[each["model"] == model.label] for each in (known, mapped))
+    done = set(known["image"][known["skipped"] != ""]) | (set(known["image"]) & set(mapped["image"]))
+    for image, path in tqdm(photos.items(), desc=model.name, unit="photo"):
+        if image not in done:
+            numbers, texts = _rows(model, image, path, alter)
+            append_rows(maps, MAPS, texts)
+            append_rows(table, COLUMNS, numbers)  # last: rows mean a complete measurement
+
+
+def _rows(model: FaceModel, image: str, path: Path, alter: Alter) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure all versions of a photo: rows of numbers, and of maps."""
+    try:
+        photo = read_image(path)
+        face = largest_face(photo)
+    except (NoFaceFound, UnreadableImage) as error:
+        row = {"model": model.label, "image": image, "version": "", "skipped": str(error)}
+        return pd.DataFrame([row], columns=list(COLUMNS)), pd.DataFrame(columns=list(MAPS))
+    altered = alter(photo, face, image)
+    crops = [align_simulated(model, each, face) for each in altered.values()]
+    batches = torch.stack([crop.image for crop in crops]).split(12)
+    measured = [measure(model, batch) for batch in batches]
+    key = {"model": model.label, "image": image, "version": list(altered)}
+    numbers = {name: torch.cat([getattr(each, name) for each in measured]) for name in list(COLUMNS)[3:6]}
+    rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in numbers.items()}
+    texts = {name: _encoded(torch.cat([each.maps[name] for each in measured])) for name in measured[0].maps}
+    texts["covered"] = _encoded(torch.stack([_coarse(crop) for crop in crops]))
+    numbers_and_key = key | rounded | {"skipped": ""}
+    return pd.DataFrame(numbers_and_key), pd.DataFrame(dict.fromkeys(MAPS, "") | key | texts)
+
+
+def _coarse(crop: Crop) -> torch.Tensor:
+    """Return which share of each place is covered, (28, 28)."""
+    if crop.mask is None:
+        return torch.zeros(28, 28)
+    return adaptive_avg_pool2d(crop.mask[None].float().cpu(), 28)[0]
+
+
+def _encoded(maps: torch.Tensor) -> list[str]:
+    """Turn square maps into texts."""
+    return [base64.b64encode(each.tobytes()).decode() for each in maps.cpu().numpy().astype("<f4")]
+
+
+def _decoded(texts: pd.Series) -> torch.Tensor:
+    """Turn texts into square maps, (N, h, h)."""
+    maps = np.stack([np.frombuffer(base64.b64decode(text), "<f4") for text in texts])
+    side = round(maps.shape[1] ** 0.5)
+    return torch.tensor(maps.reshape(-1, side, side).astype(np.float32))
+
+
+def read_versions(
+    model: FaceModel, faces: pd.DataFrame, table: Path, maps: Path
+) -> tuple[pd.DataFrame, Measurements, torch.Tensor]:
+    """Read what was measured of some faces that nothing of their own covers.
+
+    Parameters
+    ----------
+    model : whose rows
+    faces : from `listed_faces`
+    table, maps : see `measure_versions`
+
+    Returns
+    -------
+    rows, with what the list says of each; their Measurements; which share of each place the version covers,
+    (N, 28, 28)
+    """
+    rows, texts = open_table(table, COLUMNS), open_table(maps, MAPS)
+    rows = rows[(rows["model"] == model.label) & (rows["skipped"] == "")].drop_duplicates(
+        list(KEY), keep="last"
+    )
+    rows = rows.merge(faces[faces["covered"] == ""].drop(columns="covered"), on="image")
+    texts = rows[list(KEY)].merge(texts.drop_duplicates(list(KEY), keep="last"), on=list(KEY), validate="1:1")
+    values = (torch.tensor(rows[name].to_numpy(dtype=np.float32)) for name in list(COLUMNS)[3:6])
+    found = {
+        name: _decoded(texts[name]) for name in list(MAPS)[3:] if (texts[name] != "").all() and len(texts)
+    }
+    covered = found.pop("covered", torch.zeros(0, 28, 28))
+    return rows, Measurements(*values, found), covered
+
+
+def listed_faces(photos: Mapping[str, Path], listing: Path | None) -> pd.DataFrame:
+    """Return what a list says of the photos: image, subject, covered, reference and, if it says so, source.
+
+    Parameters
+    ----------
+    photos : name -> photo
+    listing : a .csv file with these columns; without one, each photo shows an uncovered face of the subject
+        that its folder names, and reference statistics are learnt from it
+
+    Raises
+    ------
+    ValueError
+        The list lacks a column, or a photo.
+
+    Examples
+    --------
+    >>> listed_faces({"ada/0001.jpg": Path("ada/0001.jpg")}, None)["subject"].tolist()
+    ['ada']
+    """
+    if listing is None:
+        faces = pd.DataFrame({"image": list(photos)})
+        return faces.assign(subject=faces["image"].map(identity_of), covered="", reference="yes", source="")
+    faces = pd.read_csv(listing, dtype=str, keep_default_na=False)
+    if missing := [name for name in LISTED if name not in faces]:
+        raise ValueError(f"{listing} has no column {missing[0]!r}: it needs {', '.join(LISTED)}.")
+    if unknown := sorted(set(photos) - set(faces["image"])):
+        raise ValueError(f"{listing} does not list {len(unknown)} photos, such as {unknown[0]}: add them.")
+    return faces[faces["image"].isin(list(photos))].assign(**{} if "source" in faces else {"source": ""})
