@@ -118,7 +118,7 @@ def grid(
         for axis in row:
             axis.set_axis_off()
         drawn = draw_row(row[1:], face, explanation, colours)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, aspect=20 * len(rows))  # as wide in each
     bar.set_label("pattern: P at Q̂ = ½" if style == "split" else "pixel-level quality P")
     return figure
 
@@ -167,7 +167,7 @@ def draw_gauge(axis: Axes, explanation: Explanation) -> None:
         development = scale_quality(percentiles, model.scaling.alpha, model.scaling.r).numpy()
         counts, edges = np.histogram(development, bins=20, range=(0, 1))
         axis.bar(edges[:-1], counts / counts.max(), width=0.05, align="edge", color="0.82")
-        axis.set_xlabel("grey: development photos", fontsize=7, color="0.35")
+        axis.set_xlabel("how good (grey: development photos)", fontsize=7, color="0.35")
     axis.axvline(explanation.scaled_quality.item(), color="tab:red", linewidth=2.5)
     axis.set_title(label_of(explanation), fontsize=9)
 

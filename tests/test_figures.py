@@ -10,7 +10,17 @@ from PIL import Image
 import plqlite
 from conftest import random_images, tiny_model
 from plqlite import figures
-from plqlite.figures import COLOUR_BLIND_SAFE, draw_map, overlay, save_figure
+from plqlite.faces import REGIONS
+from plqlite.figures import (
+    COLOUR_BLIND_SAFE,
+    RED_YELLOW_GREEN,
+    draw_gauge,
+    draw_map,
+    draw_outlines,
+    overlay,
+    save_figure,
+)
+from plqlite.regions import face_regions
 
 PHOTO = plqlite.sample_faces()["astronaut"]
 
@@ -21,37 +31,99 @@ def pixels(figure):
     return np.array(Image.open(content).convert("RGB"))
 
 
-def test_figure_holds_face_map_and_overlay_on_the_fixed_scale(tiny, images):
-    explanation = plqlite.explain(tiny, images)
+def panels(figure):
+    """Return the axes of a figure but for the colour bar."""
+    return [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+
+
+def test_a_row_holds_face_gauge_pattern_and_overlay(tiny_reference):
+    images = random_images(3, size=112)
+    explanation = plqlite.explain(tiny_reference, images)
     figure = plqlite.show(images, explanation, ["a", "b", "c"])
-    drawn = [axis for axis in figure.axes if axis.images]
-    assert len(drawn) == 9
+    drawn = panels(figure)
+    assert len(drawn) == 12
     for row in range(3):
-        face, plq, _ = (axis.images[0] for axis in drawn[3 * row : 3 * row + 3])
-        np.testing.assert_allclose(face.get_array(), images[row].permute(1, 2, 0) / 255)
-        np.testing.assert_array_equal(plq.get_array(), explanation.plq[row])
-        assert plq.get_clim() == (0, 1)
-    assert (
-        drawn[1].get_title()
-        == f"a: Q = {explanation.quality[0]:.3f}, Q̂ = {explanation.scaled_quality[0]:.2f}"
-    )
+        face, gauge, where, both = drawn[4 * row : 4 * row + 4]
+        assert face.get_title() == "abc"[row]
+        np.testing.assert_allclose(face.images[0].get_array(), images[row].permute(1, 2, 0) / 255)
+        quality, scaled = explanation.quality[row], explanation.scaled_quality[row]
+        assert gauge.get_title() == f"Q = {quality:.3f}, Q̂ = {scaled:.2f}"
+        assert gauge.get_xlim() == (0, 1)
+        np.testing.assert_allclose(gauge.lines[0].get_xdata(), [scaled, scaled])
+        np.testing.assert_array_equal(where.images[0].get_array(), explanation.pattern[row])
+        assert where.images[0].get_clim() == (0, 1)
+        tinted = overlay(images[row].permute(1, 2, 0).numpy() / 255, explanation.pattern[row].numpy())
+        np.testing.assert_allclose(both.images[0].get_array(), tinted)
+    assert figure.axes[-1].get_ylabel() == "pattern: P at Q̂ = ½"
 
 
-def test_colours_can_be_changed(tiny, images):
+def test_the_gauge_shows_the_development_set(tiny_reference):
+    axis = Figure().subplots()
+    draw_gauge(axis, plqlite.explain(tiny_reference, random_images(1, size=112)))
+    heights = np.array([bar.get_height() for bar in axis.patches])
+    percentiles = tiny_reference.reference_statistics.quality_percentiles
+    scaled = plqlite.scale_quality(percentiles, tiny_reference.scaling.alpha, tiny_reference.scaling.r)
+    counts = np.histogram(scaled, bins=20, range=(0, 1))[0]
+    np.testing.assert_allclose(heights, counts / counts.max())
+
+
+def test_without_reference_statistics_there_is_a_gauge_but_no_development_set(tiny, images):
+    axis = Figure().subplots()
+    draw_gauge(axis, plqlite.explain(tiny, images)[0])
+    assert not axis.patches
+    assert draw_outlines(axis, plqlite.explain(tiny, images)[0]) == []
+
+
+def test_what_is_low_is_outlined_and_named(tiny_reference):
+    images = random_images(2, size=112)
+    explanation = plqlite.explain(tiny_reference, images)
+    explanation.deviation[:] = 0
+    explanation.deviation[1, face_regions(tiny_reference)[list(REGIONS).index("chin")]] = -6
+    drawn = panels(plqlite.show(images, explanation))
+    nothing, chin = drawn[3], drawn[7]
+    assert (nothing.get_title(), chin.get_title()) == ("", "low: chin")
+    assert not nothing.collections
+    outline = np.concatenate([path.vertices for path in chin.collections[0].get_paths()])
+    assert outline[:, 1].min() == pytest.approx(99.5, abs=1)  # where the chin begins
+
+
+def test_the_paper_s_style_holds_face_map_and_overlay(tiny, images):
+    explanation = plqlite.explain(tiny, images)
+    drawn = panels(plqlite.show(images, explanation, style="paper"))
+    assert len(drawn) == 9
+    assert drawn[1].get_title().startswith("Q = ")
+    np.testing.assert_array_equal(drawn[1].images[0].get_array(), explanation.plq[0])
+    with pytest.raises(ValueError, match="no style 'papr': choose split or paper"):
+        plqlite.show(images, explanation, style="papr")
+
+
+@pytest.mark.parametrize("style", ["split", "paper"])
+def test_colours_can_be_changed(tiny, images, style):
     explanation = plqlite.explain(tiny, images)
     colourful, safe = (
-        pixels(plqlite.show(images, explanation, colours=c)) for c in ("RdYlGn", COLOUR_BLIND_SAFE)
+        pixels(plqlite.show(images, explanation, style=style, colours=each))
+        for each in (RED_YELLOW_GREEN, COLOUR_BLIND_SAFE)
     )
     assert (colourful != safe).any()
 
 
-def test_low_is_red_and_high_is_green():
+def test_low_is_dark_and_high_is_bright():
+    """To every eye: what is low differs from what is high in lightness, not only in hue."""
     axis = Figure().subplots()
     low, high = draw_map(axis, np.array([[0.0, 1.0]])).to_rgba([0.0, 1.0])[:, :3]
-    assert low[0] > 2 * low[1]
-    assert high[1] > 2 * high[0]
-    shaded = overlay(np.ones((1, 2, 3)), np.array([[0.0, 1.0]]))
-    np.testing.assert_allclose(shaded, np.stack([low, high])[None])
+    assert high.mean() > 2 * low.mean()
+    red, green = draw_map(axis, np.array([[0.0, 1.0]]), RED_YELLOW_GREEN).to_rgba([0.0, 1.0])[:, :3]
+    assert red[0] > 2 * red[1]
+    assert green[1] > 2 * green[0]
+
+
+def test_the_overlay_is_seen_over_dark_hair_and_over_bright_skin():
+    for grey in (0.0, 1.0):
+        low, high = overlay(np.full((1, 2, 3), grey), np.array([[0.0, 1.0]]))[0]
+        assert high.mean() - low.mean() > 0.15
+        np.testing.assert_allclose(
+            2 * low - grey, draw_map(Figure().subplots(), np.zeros((1, 1))).to_rgba(0)[:3]
+        )
 
 
 def test_save_figure_leaves_no_half_written_file(tiny, images, tmp_path):
@@ -81,13 +153,21 @@ def panel(monkeypatch):
     monkeypatch.setattr(figures, "explain", counted)
     monkeypatch.setattr(figures, "load_face", load)
     box = plqlite.explore([one, two], PHOTO)
-    controls = {control.description: control for row in box.children[:3] for control in row.children}
-    return controls, box.children[3], box.children[4], runs, box
+    controls = {control.description: control for row in box.children[:4] for control in row.children}
+    return controls, box.children[4], box.children[5], runs, box
 
 
 @pytest.mark.parametrize(
     ("control", "value"),
-    [("γ", 9.5), ("passes", None), ("passes", 10), ("seed", 7), ("reading", "summed"), ("model", "other")],
+    [
+        ("γ", 9.5),
+        ("passes", None),
+        ("passes", 10),
+        ("seed", 7),
+        ("reading", "summed"),
+        ("style", "paper"),
+        ("model", "other"),
+    ],
 )
 def test_each_control_redraws(panel, control, value):
     controls, _, picture, _, _ = panel
@@ -116,7 +196,7 @@ def test_another_model_brings_its_own_gamma(panel):
 
 
 def upload(box, content):
-    controls = {control.description: control for row in box.children[:3] for control in row.children}
+    controls = {control.description: control for row in box.children[:4] for control in row.children}
     facts = {
         "name": "a.jpg",
         "type": "image/jpeg",
@@ -124,7 +204,7 @@ def upload(box, content):
         "last_modified": datetime(2026, 1, 1),
     }
     controls["your photo"].value = (facts | {"content": memoryview(content)},)
-    return box.children[3].value, bytes(box.children[4].value)  # message, picture
+    return box.children[4].value, bytes(box.children[5].value)  # message, picture
 
 
 def test_an_upload_that_fails_says_why_and_keeps_the_picture(panel):
@@ -146,7 +226,7 @@ def test_several_faces_are_said(panel, monkeypatch):
 
 def test_an_upload_is_explained(model):
     box = plqlite.explore(model, PHOTO)
-    before = bytes(box.children[4].value)
+    before = bytes(box.children[5].value)
     content = io.BytesIO()
     Image.fromarray(plqlite.sample_faces()["grace_hopper"]).save(content, "jpeg")
     message, picture = upload(box, content.getvalue())

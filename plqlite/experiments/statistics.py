@@ -72,7 +72,7 @@ def localisation_auc(plq: torch.Tensor, mask: torch.Tensor) -> float:
 
     Parameters
     ----------
-    plq : (H, W), P or the saliency Ŝ: Eq. 6 keeps the order, but rounds a very small or large Ŝ away
+    plq : (H, W), P or the saliency Ŝ: Eq. 6 keeps the order, but rounds P to 1 where Ŝ is very large
     mask : (H, W) of bool
 
     Raises
