@@ -1,126 +1,267 @@
-"""Check advice on faces whose fault is known: a block of one colour on one of eight regions.
+"""Check what finds an occluder, and whom `advise` accuses, on people and sources that took no part.
 
-    python data_scripts/check_advice.py FOLDER --out advice.csv [--model NAME …] [--seed 0]
+    python data_scripts/check_advice.py FOLDER --out advice.md [--faces LIST.csv] [--model NAME …]
+                                        [--apart subject|source]
 
-FOLDER holds PERSON/PHOTO, such as LFW. Covers each region of each face in turn, in one of the twelve
-colours of Fig. 13, and measures it, and the face itself. Then prints how often the region with the lowest
-z-score is the covered one, how often a region is named (z below −3) and right, and how often nothing is said
-about a clean face, with 95 % intervals over subjects. The reference statistics come from *other* subjects:
-each one is judged by the rest.
-Measurements are written to --out photo by photo: a run that was interrupted resumes where it stopped (use
-another --out for another folder).
+FOLDER and LIST.csv are as for calibrate.py. Each photo is measured as it is, in two worse versions, and
+behind each of seven drawn occluders. Then all that is fitted (α, r, reference statistics, alarms) is fitted
+again without a tenth of the subjects, which are judged by it, in turn; with --apart source without the photos
+of each source in turn. Reference statistics are learnt from the faces that the list names for it.
+
+--out gets three tables with 95 % intervals over subjects: how well the occluder's place is found, and photos
+with an occluder are told from those without, by several maps; how often a part of the face is named; and how
+many photos are off the scale of Q̂. Measurements are written to two .csv files beside it, so a run that was
+interrupted resumes where it stopped (use another --out for another folder).
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import interpolate
 
 import plqlite
-from plqlite.advice import LOW, RARE
-from plqlite.experiments.dataset import identity_of, photos_of
-from plqlite.experiments.masks import COLOURS, coloured_mask
-from plqlite.experiments.scripts import ScriptParser, load_largest_face
-from plqlite.experiments.statistics import Estimate, share_positive
-from plqlite.experiments.tables import append_rows, open_table
-from plqlite.faces import REGIONS
-from plqlite.regions import face_regions, region_levels
+from plqlite.calibration import Measurements
+from plqlite.development import fit_alarms, rows_of
+from plqlite.experiments.dataset import find_photos
+from plqlite.experiments.degradations import EVERYWHERE, degrade
+from plqlite.experiments.noncompliance import Simulated
+from plqlite.experiments.occluders import OCCLUDERS
+from plqlite.experiments.scripts import ScriptParser
+from plqlite.experiments.statistics import Estimate, localisation_auc, mean_over_identities
+from plqlite.experiments.versions import RIVALS, listed_faces, measure_versions, read_versions, with_degraded
+from plqlite.faces import BOTH_EYES, REGIONS, Face
+from plqlite.files import write_aside
+from plqlite.reference import deviation, fit_reference_statistics
+from plqlite.regions import face_regions, region_z_scores
 
-COLUMNS: dict[str, type] = {
-    **{"model": str, "image": str, "covered": str, "seed": int, "quality": float},
-    **dict.fromkeys(REGIONS, float),
+PARTS = ("level", "signal", "noise")  # of the deviation
+ALONE = ("energy", *PARTS)  # maps that are judged by themselves, too
+LABELS = {
+    "colours": "colours of the pixels (no network)",
+    "energy": "energy Σ f² of the cells (no head)",
+    "level": "level of the map Ŝ",
+    "signal": "signal of the cells",
+    "noise": "noise of the cells",
+    "deviation": "**deviation**: level, signal and noise",
 }
+BEHIND = "behind "  # begins the version of a photo behind an occluder
+GROUPS = 10  # of subjects
 
 
-def covered_faces(model: plqlite.FaceModel, face: torch.Tensor, image: str, seed: int) -> torch.Tensor:
-    """Return a face (3, H, W) as it is, and with a block on each region: (9, 3, H, W)."""
-    regions = face_regions(model).to(face.device)
-    rng = np.random.default_rng([seed, zlib.crc32(image.encode())])
-    colours = [list(COLOURS.values())[index] for index in rng.integers(len(COLOURS), size=len(regions))]
-    blocks = [coloured_mask(face, mask, colour) for mask, colour in zip(regions, colours, strict=True)]
-    return torch.stack([face, *blocks])
+def with_occluders(photo: np.ndarray, face: Face, image: str) -> dict[str, Simulated]:
+    """Return a photo as it is, two worse versions, and seven with something in front of the face."""
+    seed = zlib.crc32(image.encode(errors="surrogateescape"))
+    behind = {BEHIND + kind: degrade(photo, face.landmarks, kind, seed) for kind in OCCLUDERS}
+    return {**with_degraded(photo, face, image), **behind}
 
 
-def level_rows(model: plqlite.FaceModel, photo: Path, image: str, seed: int) -> pd.DataFrame:
-    """Return the level of each region in the face itself ("") and with each region covered."""
-    try:
-        face = load_largest_face(photo, model)[0]
-    except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
-        print(f"{image}: {error}")
-        return pd.DataFrame(columns=list(COLUMNS))
-    explanation = plqlite.explain(model, covered_faces(model, face, image, seed))  # as for `advise`
-    levels = region_levels(explanation.saliency, face_regions(model))  # (9, 8)
-    rows = pd.DataFrame(levels.cpu().double().round(decimals=5).tolist(), columns=list(REGIONS))
-    rows["quality"] = explanation.quality.cpu().double().round(decimals=6).tolist()
-    return rows.assign(model=model.label, image=image, covered=["", *REGIONS], seed=seed)
+class Judged(NamedTuple):
+    """All versions of faces that nothing of their own covers, each judged by others than its own group."""
+
+    rows: pd.DataFrame  # image, version, subject, source, scaled (Q̂), first (the region that is named first)
+    maps: dict[str, torch.Tensor]  # map -> (N, 28, 28), lower where the face deviates
+    covered: torch.Tensor  # (N, 28, 28), share of each place that the occluder covers
 
 
-def rows_of(table: Path, model: plqlite.FaceModel, photos: Mapping[str, Path], seed: int) -> pd.DataFrame:
-    """Return what the table holds of some photos, each face and block once."""
-    rows = open_table(table, COLUMNS)
-    rows = rows[(rows["model"] == model.label) & (rows["seed"] == seed) & rows["image"].isin(list(photos))]
-    return rows.drop_duplicates(["image", "covered"], keep="last").reset_index(drop=True)
+def judge(
+    model: plqlite.FaceModel, rows: pd.DataFrame, measured: Measurements, covered: torch.Tensor, apart: str
+) -> Judged:
+    """Judge each group of faces by what is fitted on all others."""
+    rows = rows.assign(scaled=np.nan, first="")
+    maps = {name: torch.zeros(len(rows), 28, 28) for name in (*ALONE, "colours", "deviation")}
+    for own in groups(rows, apart):
+        others = rows["version"].isin(["", *EVERYWHERE]).to_numpy() & ~own
+        learnt = others & (rows["version"] == "").to_numpy() & (rows["reference"] == "yes").to_numpy()
+        found, scaled, first = judge_group(model, rows, measured, own, others, learnt)
+        for name, values in found.items():
+            maps[name][torch.tensor(own)] = values
+        rows.loc[own, "scaled"], rows.loc[own, "first"] = scaled, first
+    return Judged(rows, maps, covered)
 
 
-def measure_all(table: Path, model: plqlite.FaceModel, photos: Mapping[str, Path], seed: int) -> pd.DataFrame:
-    """Measure the photos that the table does not hold yet, and return the rows of all."""
-    done = rows_of(table, model, photos, seed)["image"].value_counts()
-    for image, photo in tqdm(photos.items(), desc=model.name, unit="photo"):
-        if done.get(image, 0) < 1 + len(REGIONS):  # an interruption may have cut off some rows
-            append_rows(table, COLUMNS, level_rows(model, photo, image, seed))
-    return rows_of(table, model, photos, seed)
+def groups(rows: pd.DataFrame, apart: str) -> Iterator[np.ndarray]:
+    """Split the rows into groups of subjects, or into sources: (N,) of bool each."""
+    names = list(dict.fromkeys(rows[apart]))
+    for number in range(min(GROUPS, len(names)) if apart == "subject" else len(names)):
+        chosen = names[number::GROUPS] if apart == "subject" else [names[number]]
+        yield rows[apart].isin(chosen).to_numpy()
 
 
-def judged(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Return z-scores of the regions, and whether Q is rare, against the clean faces of other subjects."""
-    subjects, names = rows["image"].map(identity_of), list(REGIONS)
-    z, rare = rows[names].copy(), pd.Series(False, rows.index)
-    for subject in subjects.unique():
-        own, others = subjects == subject, rows[(subjects != subject) & (rows["covered"] == "")]
-        z[own] = (rows[own][names] - others[names].mean()) / others[names].std()
-        rare[own] = rows[own]["quality"] < others["quality"].quantile(RARE / 100)
-    return z, rare
+def judge_group(
+    model: plqlite.FaceModel,
+    rows: pd.DataFrame,
+    measured: Measurements,
+    own: np.ndarray,
+    others: np.ndarray,
+    learnt: np.ndarray,
+) -> tuple[dict[str, torch.Tensor], np.ndarray, list[str]]:
+    """Return maps, Q̂ and the region named first of some faces, by constants that others gave."""
+    test, clean = (rows_of(measured, torch.tensor(each)) for each in (own, learnt))
+    fitted_on = ((rows["version"] == "") | ~rows["version"].str.startswith(BEHIND)).to_numpy() & ~own
+    alpha, r = plqlite.fit_scaling(measured.quality[torch.tensor(fitted_on)])
+    found = {name: deviation_of(test, clean, [name]) for name in ALONE}
+    colours = torch.stack([deviation_of(test, clean, [name]) for name in RIVALS[1:]])
+    found["colours"] = -colours.square().sum(0)  # brighter or darker, both are unusual
+    found["deviation"] = deviation_of(test, clean, PARTS)
+    parts = measured._replace(maps={name: measured.maps[name] for name in PARTS})
+    subjects, is_learnt = rows["subject"][others].tolist(), torch.tensor(learnt[others])
+    alarms = fit_alarms(model, rows_of(parts, torch.tensor(others)), subjects, is_learnt)
+    large = interpolate(found["deviation"][:, None], (model.size, model.size), mode="bilinear")[:, 0]
+    z = region_z_scores(large, model)
+    reach = np.stack([(z[name] / alarms[name]).numpy() for name in alarms], axis=1)  # (n, 9)
+    first = [list(alarms)[each] if reach[n, each] > 1 else "" for n, each in enumerate(reach.argmax(1))]
+    return found, plqlite.scale_quality(test.quality, alpha, r).numpy(), first
 
 
-def report(model: str, rows: pd.DataFrame) -> None:
-    """Print how often advice is right."""
-    (z, rare), subjects, clean = judged(rows), rows["image"].map(identity_of), rows["covered"] == ""
-    named, right = z.min(axis=1) < LOW, z.idxmin(axis=1) == rows["covered"]
+def deviation_of(test: Measurements, clean: Measurements, names: Sequence[str]) -> torch.Tensor:
+    """Return the deviation of some faces from others by some of their maps, (n, 28, 28)."""
+    clean, test = (each._replace(maps={name: each.maps[name] for name in names}) for each in (clean, test))
+    return deviation(test.maps, fit_reference_statistics(clean), 28)
 
-    def share(values: pd.Series) -> Estimate:
-        return share_positive(values, subjects[values.index])
 
-    shares = {
-        "the lowest region is the covered one": share(right[~clean]),
-        "a region is named, and the first is the covered one": share((named & right)[~clean]),
-        "of those where one is named, the first is right": share(right[~clean & named]),
-        "of a clean face, nothing is said": share((~named & ~rare)[clean]),
+# --- tables ---
+
+
+def find_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -> str:
+    """Return how well each map finds the place of an occluder, and photos with one."""
+    header = "".join(f" {model.name}, place | photo |" for model in models)
+    lines = [f"| |{header}", "|---|" + "---|---|" * len(models)]
+    for name, label in LABELS.items():
+        cells = ""
+        for model in models:
+            each = judged[model.label]
+            cells += f" {in_words(place_auc(each, name))} | {in_words(photo_auc(model, each, name))} |"
+        lines.append(f"| {label} |{cells}")
+    return "\n".join(lines)
+
+
+def in_words(estimate: Estimate) -> str:
+    """Write a mean and its interval."""
+    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def behind(rows: pd.DataFrame) -> np.ndarray:
+    """Mark the versions behind an occluder, (N,) of bool."""
+    return rows["version"].str.startswith(BEHIND).to_numpy()
+
+
+def place_auc(judged: Judged, name: str) -> Estimate:
+    """Return the chance that a covered place is lower than another of the same face, averaged over faces."""
+    masks = judged.covered > 0.5
+    seen = [n for n in np.flatnonzero(behind(judged.rows)) if masks[n].any()]
+    values = [localisation_auc(judged.maps[name][n], masks[n]) for n in seen]
+    return mean_over_identities(values, judged.rows["subject"].iloc[seen])
+
+
+def photo_auc(model: plqlite.FaceModel, judged: Judged, name: str, draws: int = 500) -> Estimate:
+    """Return the chance that the lowest region of an occluded face is lower than that of one as it is."""
+    large = interpolate(judged.maps[name][:, None], (model.size, model.size), mode="bilinear")[:, 0]
+    lowest = torch.stack(list(region_z_scores(large, model).values())).amin(0).numpy()
+    counted = behind(judged.rows) | (judged.rows["version"] == "").to_numpy()
+    occluded, lowest = behind(judged.rows)[counted], lowest[counted]
+    subject = pd.factorize(judged.rows["subject"][counted])[0]
+    rng, found = np.random.default_rng(0), []
+    for _ in range(draws):
+        weight = np.bincount(
+            rng.integers(subject.max() + 1, size=subject.max() + 1), minlength=subject.max() + 1
+        )
+        found.append(roc_auc_score(occluded, -lowest, sample_weight=weight[subject]))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Estimate(float(roc_auc_score(occluded, -lowest)), float(low), float(high), int(counted.sum()))
+
+
+def name_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -> str:
+    """Return how often a part of the face is named, and how often the first is one that is covered."""
+    header = "".join(f" {model.name}, named | and right |" for model in models)
+    lines = [f"| |{header} n |", "|---|" + "---|---|" * len(models) + "---|"]
+    kinds = {"": "as they are", "degraded": "degraded, nothing in front"} | {
+        BEHIND + each: each for each in OCCLUDERS
     }
-    for text, value in shares.items():
-        print(f"{model}: {text}: {value.mean:.0%} [{value.low:.0%}, {value.high:.0%}] of {value.count}")
-    by_region = right[~clean].groupby(rows["covered"][~clean], sort=False).mean()
-    print(f"{model}: " + ", ".join(f"{name} {value:.0%}" for name, value in by_region.items()))
+    for version, label in kinds.items():
+        cells, count = "", 0
+        for model in models:
+            rows = judged[model.label].rows
+            chosen = rows["version"].isin(EVERYWHERE if version == "degraded" else [version]).to_numpy()
+            named = rows["first"][chosen] != ""
+            right = named & [
+                touches(model, judged[model.label].covered[n], rows["first"].iloc[n])
+                for n in np.flatnonzero(chosen)
+            ]
+            cells += f" {share(named, rows['subject'][chosen])} |"
+            cells += f" {share(right, rows['subject'][chosen])} |" if version.startswith(BEHIND) else " |"
+            count = int(chosen.sum())
+        lines.append(f"| {label} |{cells} {count} |")
+    return "\n".join(lines)
+
+
+def share(values: pd.Series, subjects: pd.Series) -> str:
+    """Write a share in percent, with its interval."""
+    estimate = mean_over_identities(values.astype(float), subjects)
+    return f"{estimate.mean:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]"
+
+
+def touches(model: plqlite.FaceModel, covered: torch.Tensor, region: str) -> bool:
+    """Tell whether a tenth or more of a region is covered, as far as 28×28 places can say."""
+    if not region:
+        return False
+    masks = dict(zip(REGIONS, face_regions(model), strict=True))
+    masks[BOTH_EYES] = masks["left eye"] | masks["right eye"]
+    large = interpolate(covered[None, None], (model.size, model.size))[0, 0]
+    return bool(large[masks[region]].mean() >= 0.1)
+
+
+def level_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -> str:
+    """Return how many photos are off the scale of Q̂, and how many degraded ones are below their originals."""
+    lines = [
+        "| | Q̂ < 0.05 | Q̂ > 0.95 | n | degraded versions with a lower Q | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in models:
+        rows = judged[model.label].rows
+        clean, worse = rows[rows["version"] == ""], rows[~behind(rows) & (rows["version"] != "")]
+        ends = [share(each, clean["subject"]) for each in (clean["scaled"] < 0.05, clean["scaled"] > 0.95)]
+        original = clean.set_index("image")["quality"][worse["image"]].to_numpy()
+        below = share(worse["quality"] < original, worse["subject"])
+        lines.append(f"| {model.name} | {ends[0]} | {ends[1]} | {len(clean)} | {below} | {len(worse)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure what has not been measured yet, and report."""
+    """Measure what has not been measured yet, judge, and write the tables."""
     parser = ScriptParser(__doc__)
     parser.add_folder()
     parser.add_out()
     parser.add_models()
-    parser.add_seed()
+    parser.add_argument("--faces", type=Path, metavar="LIST.csv")
+    parser.add_argument("--apart", choices=("subject", "source"), default="subject")
     arguments = parser.parse_args()
-    photos = photos_of(arguments.folder)
-    parser.refuse_no_photos(photos, arguments.folder, "PERSON/PHOTO of three people or more")
-    for model in parser.load_models(arguments.model):
-        rows = measure_all(arguments.out, model, photos, arguments.seed)
-        if rows["image"].map(identity_of).nunique() < 3:
-            parser.error(f"{arguments.folder} should hold PERSON/PHOTO of three people or more")
-        report(model.label, rows)
+    folder, out = arguments.folder, arguments.out
+    photos = {path.relative_to(folder).as_posix(): path for path in sorted(find_photos(folder))}
+    parser.refuse_no_photos(photos, folder, "photos of faces")
+    try:
+        faces = listed_faces(photos, arguments.faces)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    models, judged = parser.load_models(arguments.model), {}
+    table, maps = out.with_suffix(".csv"), out.with_suffix(".maps.csv")
+    for model in models:
+        measure_versions(model, photos, with_occluders, table, maps, rivals=True)
+        rows, measured, covered = read_versions(model, faces, table, maps)
+        if rows["subject"].nunique() < 3:
+            parser.error(
+                f"{folder} should hold photos of three people or more, in which nothing covers the face"
+            )
+        judged[model.label] = judge(model, rows, measured, covered, arguments.apart)
+    tables = [make(judged, models) for make in (find_table, name_table, level_table)]
+    text = "\n\n".join(tables) + "\n"
+    write_aside(out, lambda file: file.write(text.encode()))
+    print(text, end="")
 
 
 if __name__ == "__main__":

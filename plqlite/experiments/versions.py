@@ -22,7 +22,8 @@ from plqlite.networks.model import FaceModel
 
 KEY: dict[str, type] = {"model": str, "image": str, "version": str}  # version: "" is the photo as it is
 COLUMNS = KEY | dict.fromkeys(("quality", "centre", "background"), float) | {"skipped": str}
-MAPS = KEY | dict.fromkeys(("level", "signal", "noise", "covered"), str)  # float32 in base 64
+RIVALS = ("energy", "red", "green", "blue")  # maps that know nothing of the quality, see `rivals_of`
+MAPS = KEY | dict.fromkeys(("level", "signal", "noise", *RIVALS, "covered"), str)  # float32 in base 64
 LISTED = ("image", "subject", "covered", "reference")
 
 Alter = Callable[[np.ndarray, Face, str], Mapping[str, Simulated]]  # photo, face, name -> version -> altered
@@ -34,7 +35,7 @@ def with_degraded(photo: np.ndarray, face: Face, image: str) -> dict[str, Simula
 
 
 def measure_versions(
-    model: FaceModel, photos: Mapping[str, Path], alter: Alter, table: Path, maps: Path
+    model: FaceModel, photos: Mapping[str, Path], alter: Alter, table: Path, maps: Path, rivals: bool = False
 ) -> None:
     """Measure all versions of the photos that the tables do not hold yet, and append them.
 
@@ -44,6 +45,7 @@ def measure_versions(
     photos : name -> photo
     alter : makes the versions of a photo, such as `with_degraded`
     table, maps : .csv files, of numbers and of maps
+    rivals : measure maps to compare with, too
 
     Examples
     --------
@@ -59,12 +61,14 @@ def measure_versions(
     done = set(known["image"][known["skipped"] != ""]) | (set(known["image"]) & set(mapped["image"]))
     for image, path in tqdm(photos.items(), desc=model.name, unit="photo"):
         if image not in done:
-            numbers, texts = _rows(model, image, path, alter)
+            numbers, texts = _rows(model, image, path, alter, rivals)
             append_rows(maps, MAPS, texts)
             append_rows(table, COLUMNS, numbers)  # last: rows mean a complete measurement
 
 
-def _rows(model: FaceModel, image: str, path: Path, alter: Alter) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _rows(
+    model: FaceModel, image: str, path: Path, alter: Alter, rivals: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure all versions of a photo: rows of numbers, and of maps."""
     try:
         photo = read_image(path)
@@ -76,6 +80,9 @@ def _rows(model: FaceModel, image: str, path: Path, alter: Alter) -> tuple[pd.Da
     crops = [align_simulated(model, each, face) for each in altered.values()]
     batches = torch.stack([crop.image for crop in crops]).split(12)
     measured = [measure(model, batch) for batch in batches]
+    if rivals:
+        for each, batch in zip(measured, batches, strict=True):
+            each.maps.update(rivals_of(model, batch))
     key = {"model": model.label, "image": image, "version": list(altered)}
     numbers = {name: torch.cat([getattr(each, name) for each in measured]) for name in list(COLUMNS)[3:6]}
     rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in numbers.items()}
@@ -83,6 +90,22 @@ def _rows(model: FaceModel, image: str, path: Path, alter: Alter) -> tuple[pd.Da
     texts["covered"] = _encoded(torch.stack([_coarse(crop) for crop in crops]))
     numbers_and_key = key | rounded | {"skipped": ""}
     return pd.DataFrame(numbers_and_key), pd.DataFrame(dict.fromkeys(MAPS, "") | key | texts)
+
+
+@torch.no_grad()
+def rivals_of(model: FaceModel, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return maps of images (B, 3, size, size) that need no head: the energy of the cells, and the colours.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> maps = rivals_of(plqlite.sface(), torch.full((1, 3, 112, 112), 100.0))
+    >>> {name: tuple(each.shape) for name, each in maps.items()}
+    {'energy': (1, 7, 7), 'red': (1, 28, 28), 'green': (1, 28, 28), 'blue': (1, 28, 28)}
+    """
+    colours = adaptive_avg_pool2d(images, 28)  # (B, 3, 28, 28)
+    energy = model.cells(images).square().sum(1)  # (B, h, w)
+    return dict(zip(RIVALS, (energy, *colours.unbind(1)), strict=True))
 
 
 def _coarse(crop: Crop) -> torch.Tensor:
