@@ -188,13 +188,15 @@ def name_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -
         for model in models:
             rows = judged[model.label].rows
             chosen = rows["version"].isin(EVERYWHERE if version == "degraded" else [version]).to_numpy()
-            named = rows["first"][chosen] != ""
-            right = named & [
-                touches(model, judged[model.label].covered[n], rows["first"].iloc[n])
-                for n in np.flatnonzero(chosen)
-            ]
+            first, masks = rows["first"][chosen], judged[model.label].covered[torch.tensor(chosen)]
+            named = first != ""
+            right = [touches(model, mask, each) for mask, each in zip(masks, first, strict=True)]
             cells += f" {share(named, rows['subject'][chosen])} |"
-            cells += f" {share(right, rows['subject'][chosen])} |" if version.startswith(BEHIND) else " |"
+            cells += (
+                f" {share(pd.Series(right), rows['subject'][chosen])} |"
+                if version.startswith(BEHIND)
+                else " |"
+            )
             count = int(chosen.sum())
         lines.append(f"| {label} |{cells} {count} |")
     return "\n".join(lines)
