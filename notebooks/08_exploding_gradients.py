@@ -252,4 +252,4 @@ for name in models:
 # 3. **How often?** How likely is it that $|\sum e|$ is at most a tenth of its median, if embeddings are random points on the sphere? Compare with the 144 photos.
 # 4. **Prove it.** Under `summed`, $\nabla\mathcal M_Q = \hat Q\,\nabla\log|\sum_k e_k|$. Show this, and conclude that the explosion is one of *scale*: the order of an image's pixels is that of $|\nabla \sum_k e_k|$, whether the sum is near zero or not.
 #
-# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [07](07_icao.ipynb) · Next: [10 · How do I use another network?](10_your_own_model.ipynb)
+# Solutions: [solutions/08_exploding_gradients.ipynb](solutions/08_exploding_gradients.ipynb) · Back: [07](07_icao.ipynb) · Next: [09 · Where does the embedding come from?](09_evidence.ipynb)

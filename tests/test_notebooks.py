@@ -142,6 +142,7 @@ def definitions(path):
         ("01_ser_fiq", "quality", set()),
         ("02_quality_node", "regression", set()),
         ("03_saliency", "saliency", LATER),
+        ("09_evidence", "evidence", set()),
     ],
 )
 def test_method_notebooks_define_the_library_s_functions(notebook, module, left_out):
