@@ -11,11 +11,12 @@ of the subject that its folder names.
 Every photo is measured as it is, and in two worse versions (plqlite.experiments.degradations). α and r are
 fitted on all, γ and the reference statistics on the photos as they are: mean and standard deviation, at each
 place, of log Ŝ and of signal and noise of the cells, and the percentiles of Q. Each part of the face gets an
-alarm, so that 5 % of the faces of other people, blurred and dark ones among them, raise one. The measurements
-are written to two .csv files beside the result, so a run that was interrupted resumes where it stopped (use
-another --out for another folder). Photos that cannot be used are listed there with the reason. A picture
-beside the result shows Q before and after Eq. 2 for each model, as Fig. 11 does for Adience (to get that,
-give prepare_adience.py your copy, and this program its folder of faces).
+alarm, so that 5 % of the faces of other sources, blurred and dark ones among them, raise one (of other
+people, if LIST.csv has no column `source`). The measurements are written to two .csv files beside the result,
+so a run that was interrupted resumes where it stopped (use another --out for another folder). Photos that
+cannot be used are listed there with the reason. A picture beside the result shows Q before and after Eq. 2
+for each model, as Fig. 11 does for Adience (to get that, give prepare_adience.py your copy, and this program
+its folder of faces).
 """
 
 import json
@@ -33,7 +34,14 @@ from plqlite.experiments.dataset import find_photos
 from plqlite.experiments.degradations import EVERYWHERE
 from plqlite.experiments.scripts import ScriptParser
 from plqlite.experiments.tables import open_table
-from plqlite.experiments.versions import COLUMNS, listed_faces, measure_versions, read_versions, with_degraded
+from plqlite.experiments.versions import (
+    COLUMNS,
+    groups_of,
+    listed_faces,
+    measure_versions,
+    read_versions,
+    with_degraded,
+)
 from plqlite.files import write_aside
 from plqlite.reference import fit_reference_statistics
 
@@ -64,8 +72,8 @@ def fit_statistics(
     learnt = (rows["version"] == "") & (rows["reference"] == "yes")
     uncovered = rows["version"].isin(["", *EVERYWHERE])
     statistics = fit_reference_statistics(development.rows_of(measured, _mask(learnt)))
-    judged, subjects = development.rows_of(measured, _mask(uncovered)), rows["subject"][uncovered].tolist()
-    alarms = development.fit_alarms(model, judged, subjects, _mask(learnt[uncovered]))
+    judged = development.rows_of(measured, _mask(uncovered))
+    alarms = development.fit_alarms(model, judged, groups_of(rows[uncovered]), _mask(learnt[uncovered]))
     return statistics._replace(alarms=alarms)
 
 
@@ -122,6 +130,7 @@ def main() -> None:
         parser.error(f"--out {out}: the measurements take the name {table}, choose another")
     try:
         faces = listed_faces(photos, arguments.faces)
+        faces = faces[faces["covered"] == ""]
     except (OSError, ValueError) as error:
         parser.error(str(error))
     models, fitted, qualities = parser.load_models(arguments.model), {}, {}

@@ -34,7 +34,14 @@ from plqlite.experiments.noncompliance import Simulated
 from plqlite.experiments.occluders import OCCLUDERS
 from plqlite.experiments.scripts import ScriptParser
 from plqlite.experiments.statistics import Estimate, localisation_auc, mean_over_identities
-from plqlite.experiments.versions import RIVALS, listed_faces, measure_versions, read_versions, with_degraded
+from plqlite.experiments.versions import (
+    RIVALS,
+    groups_of,
+    listed_faces,
+    measure_versions,
+    read_versions,
+    with_degraded,
+)
 from plqlite.faces import BOTH_EYES, REGIONS, Face
 from plqlite.files import write_aside
 from plqlite.reference import deviation, fit_reference_statistics
@@ -76,7 +83,7 @@ def judge(
     rows = rows.assign(scaled=np.nan, first="")
     maps = {name: torch.zeros(len(rows), 28, 28) for name in (*ALONE, "colours", "deviation")}
     for own in groups(rows, apart):
-        others = rows["version"].isin(["", *EVERYWHERE]).to_numpy() & ~own
+        others = (rows["version"].isin(["", *EVERYWHERE]) & (rows["covered"] == "")).to_numpy() & ~own
         learnt = others & (rows["version"] == "").to_numpy() & (rows["reference"] == "yes").to_numpy()
         found, scaled, first = judge_group(model, rows, measured, own, others, learnt)
         for name, values in found.items():
@@ -103,15 +110,15 @@ def judge_group(
 ) -> tuple[dict[str, torch.Tensor], np.ndarray, list[str]]:
     """Return maps, Q̂ and the region named first of some faces, by constants that others gave."""
     test, clean = (rows_of(measured, torch.tensor(each)) for each in (own, learnt))
-    fitted_on = ((rows["version"] == "") | ~rows["version"].str.startswith(BEHIND)).to_numpy() & ~own
+    fitted_on = ~behind(rows) & (rows["covered"] == "").to_numpy() & ~own
     alpha, r = plqlite.fit_scaling(measured.quality[torch.tensor(fitted_on)])
     found = {name: deviation_of(test, clean, [name]) for name in ALONE}
     colours = torch.stack([deviation_of(test, clean, [name]) for name in RIVALS[1:]])
     found["colours"] = -colours.square().sum(0)  # brighter or darker, both are unusual
     found["deviation"] = deviation_of(test, clean, PARTS)
     parts = measured._replace(maps={name: measured.maps[name] for name in PARTS})
-    subjects, is_learnt = rows["subject"][others].tolist(), torch.tensor(learnt[others])
-    alarms = fit_alarms(model, rows_of(parts, torch.tensor(others)), subjects, is_learnt)
+    judged, is_learnt = rows_of(parts, torch.tensor(others)), torch.tensor(learnt[others])
+    alarms = fit_alarms(model, judged, groups_of(rows[others]), is_learnt)
     large = interpolate(found["deviation"][:, None], (model.size, model.size), mode="bilinear")[:, 0]
     z = region_z_scores(large, model)
     reach = np.stack([(z[name] / alarms[name]).numpy() for name in alarms], axis=1)  # (n, 9)
@@ -163,7 +170,8 @@ def photo_auc(model: plqlite.FaceModel, judged: Judged, name: str, draws: int = 
     """Return the chance that the lowest region of an occluded face is lower than that of one as it is."""
     large = interpolate(judged.maps[name][:, None], (model.size, model.size), mode="bilinear")[:, 0]
     lowest = torch.stack(list(region_z_scores(large, model).values())).amin(0).numpy()
-    counted = behind(judged.rows) | (judged.rows["version"] == "").to_numpy()
+    free = (judged.rows["covered"] == "").to_numpy()
+    counted = free & (behind(judged.rows) | (judged.rows["version"] == "").to_numpy())
     occluded, lowest = behind(judged.rows)[counted], lowest[counted]
     subject = pd.factorize(judged.rows["subject"][counted])[0]
     rng, found = np.random.default_rng(0), []
@@ -180,26 +188,29 @@ def name_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -
     """Return how often a part of the face is named, and how often the first is one that is covered."""
     header = "".join(f" {model.name}, named | and right |" for model in models)
     lines = [f"| |{header} n |", "|---|" + "---|---|" * len(models) + "---|"]
-    kinds = {"": "as they are", "degraded": "degraded, nothing in front"} | {
-        BEHIND + each: each for each in OCCLUDERS
+    rows = next(iter(judged.values())).rows
+    free = rows["covered"] == ""
+    kinds = {
+        "as they are": free & (rows["version"] == ""),
+        "degraded, nothing in front": free & rows["version"].isin(EVERYWHERE),
+        **{f"drawn: {kind}": rows["version"] == BEHIND + kind for kind in OCCLUDERS},
+        **{f"worn or held: {kind}": rows["covered"] == kind for kind in sorted(set(rows["covered"]) - {""})},
     }
-    for version, label in kinds.items():
-        cells, count = "", 0
-        for model in models:
-            rows = judged[model.label].rows
-            chosen = rows["version"].isin(EVERYWHERE if version == "degraded" else [version]).to_numpy()
-            first, masks = rows["first"][chosen], judged[model.label].covered[torch.tensor(chosen)]
-            named = first != ""
-            right = [touches(model, mask, each) for mask, each in zip(masks, first, strict=True)]
-            cells += f" {share(named, rows['subject'][chosen])} |"
-            cells += (
-                f" {share(pd.Series(right), rows['subject'][chosen])} |"
-                if version.startswith(BEHIND)
-                else " |"
-            )
-            count = int(chosen.sum())
-        lines.append(f"| {label} |{cells} {count} |")
+    for label, chosen in kinds.items():
+        cells = "".join(named_cells(model, judged[model.label], chosen.to_numpy()) for model in models)
+        lines.append(f"| {label} |{cells} {chosen.sum()} |")
     return "\n".join(lines)
+
+
+def named_cells(model: plqlite.FaceModel, judged: Judged, chosen: np.ndarray) -> str:
+    """Return two cells of the table: share named, and share named rightly where that is known."""
+    first, masks = judged.rows["first"][chosen], judged.covered[torch.tensor(chosen)]
+    subjects = judged.rows["subject"][chosen]
+    named = f" {share(first != '', subjects)} |"
+    if not masks.any():
+        return named + " |"
+    right = pd.Series([touches(model, mask, each) for mask, each in zip(masks, first, strict=True)])
+    return f"{named} {share(right, subjects)} |"
 
 
 def share(values: pd.Series, subjects: pd.Series) -> str:
@@ -226,6 +237,7 @@ def level_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) 
     ]
     for model in models:
         rows = judged[model.label].rows
+        rows = rows[rows["covered"] == ""]
         clean, worse = rows[rows["version"] == ""], rows[~behind(rows) & (rows["version"] != "")]
         ends = [share(each, clean["subject"]) for each in (clean["scaled"] < 0.05, clean["scaled"] > 0.95)]
         original = clean.set_index("image")["quality"][worse["image"]].to_numpy()
@@ -255,6 +267,9 @@ def main() -> None:
     for model in models:
         measure_versions(model, photos, with_occluders, table, maps, rivals=True)
         rows, measured, covered = read_versions(model, faces, table, maps)
+        used = ((rows["covered"] == "") | (rows["version"] == "")).to_numpy()  # covered faces as they are
+        rows, measured = rows[used].reset_index(drop=True), rows_of(measured, torch.tensor(used))
+        covered = covered[torch.tensor(used)]
         if rows["subject"].nunique() < 3:
             parser.error(
                 f"{folder} should hold photos of three people or more, in which nothing covers the face"

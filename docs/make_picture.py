@@ -1,6 +1,6 @@
 """Draw README's picture: the astronaut as she is, and with a face mask.
 
-    python docs/make_picture.py
+python docs/make_picture.py
 """
 
 from pathlib import Path

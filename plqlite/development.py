@@ -70,20 +70,21 @@ def measure_all(model: FaceModel, images: torch.Tensor) -> Measurements:
 def fit_alarms(
     model: FaceModel,
     faces: Measurements,
-    subjects: Sequence | None = None,
+    groups: Sequence | None = None,
     learnt: torch.Tensor | None = None,
 ) -> dict[str, float]:
     """Choose how low a part of a face must be to be named: in 5 % of the faces that nothing covers, one is.
 
     The forehead varies more from face to face than the eyes do, so each part has an alarm of its own: what
-    2 % of the faces are below, times one number for all parts. Each of ten groups of subjects is judged
-    against the statistics of the other nine, as a new face is.
+    2 % of the faces are below, times one number for all parts. Each group is judged against the statistics
+    of the others, as a new face is: a threshold that was set on faces of the same source or person is lax.
 
     Parameters
     ----------
     model : decides where the parts of a face are
     faces : N faces that nothing covers
-    subjects : who each of them shows; N different people if that is not said
+    groups : the source of each, or the person that it shows; taken together to ten groups if there are
+        more, and N different ones if that is not said
     learnt : (N,) of bool: those that the reference statistics are fitted on, all if that is not said; the
         others, such as blurred ones, are judged alone
 
@@ -100,12 +101,12 @@ def fit_alarms(
     -3.0
     """
     count = len(faces.quality)
-    subjects = range(count) if subjects is None else subjects
+    groups = range(count) if groups is None else groups
     learnt = torch.ones(count, dtype=torch.bool) if learnt is None else learnt
     if learnt.sum() < FEWEST:
         return ALARMS
-    number = {subject: index % 10 for index, subject in enumerate(dict.fromkeys(subjects))}
-    group, z = torch.tensor([number[subject] for subject in subjects]), torch.zeros(count, len(ALARMS))
+    number = {group: index % 10 for index, group in enumerate(dict.fromkeys(groups))}
+    group, z = torch.tensor([number[each] for each in groups]), torch.zeros(count, len(ALARMS))
     for own in (group == each for each in group.unique()):
         reference = fit_reference_statistics(rows_of(faces, learnt & ~own))
         scores = region_z_scores(deviation(rows_of(faces, own).maps, reference, model.size), model)

@@ -59,7 +59,7 @@ def made_up(count=24, seed=0):
         face = {name: torch.randn(*shape, generator=generator) for name, shape in plain.items()}
         for version in ("", "noise", "behind scarf"):
             facts = {"image": f"{number}", "version": version, "subject": f"s{number % 12}"}
-            rows.append(facts | {"source": f"from {number % 3}", "reference": "yes", "quality": 0.8})
+            rows.append(facts | {"source": f"from {number % 3}", "reference": "yes", "covered": ""})
             moved = {name: values.clone() for name, values in face.items()}
             mask = torch.zeros(28, 28)
             if version.startswith("behind"):
@@ -92,12 +92,15 @@ def test_what_is_lower_behind_an_occluder_is_found(apart):
 @pytest.mark.parametrize("apart", ["subject", "source"])
 def test_nobody_is_judged_by_their_own_group(apart, monkeypatch):
     rows, measured, covered = made_up()
+    rows.loc[rows["version"] != "", "covered"] = "hat"
+    rows.loc[:9, "covered"] = ""
     calls = []
 
     def watched(model, rows, measured, own, others, learnt):
         calls.append(own)
         assert not (own & others).any()
         assert not set(rows[apart][own]) & set(rows[apart][others])
+        assert (rows["covered"][others] == "").all()
         assert (rows["version"][learnt] == "").all()
         assert not rows["version"][others].str.startswith("behind").any()
         return original(model, rows, measured, own, others, learnt)
@@ -130,7 +133,7 @@ def test_the_script_resumes_and_writes_three_tables(run_script, people, tmp_path
     find, name, level = out.read_text("utf-8").strip().split("\n\n")
     assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", find)) == 6 * 2
     for kind in OCCLUDERS:
-        assert re.search(rf"^\| {kind} \| {SHARE} \| {SHARE} \| 9 \|$", name, re.M), kind
+        assert re.search(rf"^\| drawn: {kind} \| {SHARE} \| {SHARE} \| 9 \|$", name, re.M), kind
     assert re.search(rf"^\| as they are \| {SHARE} \| \| 9 \|$", name, re.M)
     assert re.search(rf"^\| sface \| {SHARE} \| {SHARE} \| 9 \| {SHARE} \| 18 \|$", level, re.M)
 

@@ -130,24 +130,24 @@ def _decoded(texts: pd.Series) -> torch.Tensor:
 def read_versions(
     model: FaceModel, faces: pd.DataFrame, table: Path, maps: Path
 ) -> tuple[pd.DataFrame, Measurements, torch.Tensor]:
-    """Read what was measured of some faces that nothing of their own covers.
+    """Read what was measured of some faces.
 
     Parameters
     ----------
     model : whose rows
-    faces : from `listed_faces`
+    faces : rows of `listed_faces`
     table, maps : see `measure_versions`
 
     Returns
     -------
-    rows, with what the list says of each; their Measurements; which share of each place the version covers,
-    (N, 28, 28)
+    rows, with what the list says of each; their Measurements; which share of each place the version covers
+    (but for what the photo itself shows), (N, 28, 28)
     """
     rows, texts = open_table(table, COLUMNS), open_table(maps, MAPS)
     rows = rows[(rows["model"] == model.label) & (rows["skipped"] == "")].drop_duplicates(
         list(KEY), keep="last"
     )
-    rows = rows.merge(faces[faces["covered"] == ""].drop(columns="covered"), on="image")
+    rows = rows.merge(faces, on="image")
     texts = rows[list(KEY)].merge(texts.drop_duplicates(list(KEY), keep="last"), on=list(KEY), validate="1:1")
     values = (torch.tensor(rows[name].to_numpy(dtype=np.float32)) for name in list(COLUMNS)[3:6])
     found = {
@@ -155,6 +155,17 @@ def read_versions(
     }
     covered = found.pop("covered", torch.zeros(0, 28, 28))
     return rows, Measurements(*values, found), covered
+
+
+def groups_of(rows: pd.DataFrame) -> list[str]:
+    """Return the source of each row, for `fit_alarms`; the subject if there is but one source.
+
+    Examples
+    --------
+    >>> groups_of(pd.DataFrame({"subject": ["ada", "bob"], "source": ["", ""]}))
+    ['ada', 'bob']
+    """
+    return rows["source" if rows["source"].nunique() > 1 else "subject"].tolist()
 
 
 def listed_faces(photos: Mapping[str, Path], listing: Path | None) -> pd.DataFrame:
