@@ -20,11 +20,12 @@
 import tempfile
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 
 import plqlite
-from plqlite.figures import COLOUR_BLIND_SAFE
+from plqlite.figures import COLOUR_BLIND_SAFE, RED_YELLOW_GREEN
 
 model = plqlite.sface()
 images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
@@ -33,10 +34,16 @@ explanation = plqlite.explain(model, images)
 # %% [markdown]
 # ## 1. Colours for everybody
 #
-# About one man in twelve cannot tell red from green. `cividis` runs from dark blue to yellow, and its brightness alone shows the order.
+# In grey, the paper's colours mislead: yellow, in the middle, is the brightest, and both ends are dark. Nor can about one man in twelve tell red from green. The default, `cividis`, gets brighter all the way from dark blue to yellow, so its order survives either.
 
 # %%
-plqlite.show(images, explanation, ["SFace"], colours=COLOUR_BLIND_SAFE)
+plqlite.show(images, explanation, ["SFace"], colours=RED_YELLOW_GREEN)
+
+# %%
+for name in (RED_YELLOW_GREEN, COLOUR_BLIND_SAFE):
+    grey = matplotlib.colormaps[name](np.linspace(0, 1, 101))[:, :3] @ [0.299, 0.587, 0.114]  # luma
+    print(f"{name:<8} brightness at 0, 0.5 and 1: " + ", ".join(f"{grey[i]:.1f}" for i in (0, 50, 100)))
+    assert (np.diff(grey) > 0).all() == (name == COLOUR_BLIND_SAFE)
 
 # %% [markdown]
 # ## 2. Where a square costs most

@@ -22,6 +22,7 @@ import torch
 from scipy.stats import spearmanr
 
 import plqlite
+from plqlite.figures import draw_map
 from plqlite.regression import QualityRegression, node_weights
 from plqlite.saliency import fit_gamma, mean_over_channels, pixel_gradient, pixel_level_quality
 
@@ -32,14 +33,14 @@ saliency = plqlite.explain(sface, images).saliency[0]  # (112, 112)
 # %% [markdown]
 # ## 1. Many γ
 #
-# $P > 0.5$ where $\hat S > 10^{-\gamma/2}$, so half of the pixels are above 0.5 at $\gamma = -2\log_{10}$ of the median $\hat S$. That would be a bad rule for choosing γ: every photo would get the γ that turns half of it green, however poor the photo is. It is per-image scaling by another name.
+# $P > 0.5$ where $\hat S > 10^{-\gamma/2}$, so half of the pixels are above 0.5 at $\gamma = -2\log_{10}$ of the median $\hat S$. That would be a bad rule for choosing γ: every photo would get the γ that turns half of it yellow, however poor the photo is. It is per-image scaling by another name.
 
 # %%
 half = -2 * saliency.median().log10().item()
 print(f"half of the pixels above 0.5 at γ = {half:.1f}")
 figure, axes = plt.subplots(1, 5, figsize=(9, 2), layout="constrained")
 for axis, gamma in zip(axes, (7, 9, 11, 13, 15)):
-    axis.imshow(pixel_level_quality(saliency, gamma), cmap="RdYlGn", vmin=0, vmax=1)
+    draw_map(axis, pixel_level_quality(saliency, gamma))
     axis.set(title=f"γ = {gamma}", xticks=[], yticks=[])
 plt.show()
 assert abs((pixel_level_quality(saliency, half) > 0.5).float().mean() - 0.5) < 0.01
@@ -61,7 +62,7 @@ assert correlation > 0.95
 # %% [markdown]
 # ## 3. Is the map smooth?
 #
-# It is not. Shift the photo by a single pixel, and the pixels of its map agree only loosely with those of the first map; averages over 7×7 pixels agree well. Read a map by regions: a single green or red pixel means little.
+# It is not. Shift the photo by a single pixel, and the pixels of its map agree only loosely with those of the first map; averages over 7×7 pixels agree well. Read a map by regions: a single yellow or blue pixel means little.
 
 # %%
 moved = plqlite.explain(sface, images.roll(1, -1)).saliency[0].roll(-1, -1)
