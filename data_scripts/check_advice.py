@@ -216,7 +216,8 @@ def named_cells(model: plqlite.FaceModel, judged: Judged, chosen: np.ndarray) ->
 def share(values: pd.Series, subjects: pd.Series) -> str:
     """Write a share in percent, with its interval."""
     estimate = mean_over_identities(values.astype(float), subjects)
-    return f"{estimate.mean:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]"
+    interval = "" if np.isnan(estimate.low) else f" [{estimate.low:.0%}, {estimate.high:.0%}]"
+    return f"{estimate.mean:.0%}{interval}"  # one person alone says nothing about others
 
 
 def touches(model: plqlite.FaceModel, covered: torch.Tensor, region: str) -> bool:

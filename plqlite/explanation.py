@@ -157,7 +157,7 @@ def _quality(
 def pattern_of(saliency: torch.Tensor, scaled_quality: torch.Tensor, gamma: float) -> torch.Tensor:
     """Return where a face is useful, whatever its quality: P as it would be at Q̂ = ½, smoothed.
 
-    Ŝ is Q̂ times a pattern (see `plqlite.regression`): a photo of low Q̂ has a map that is red all over. Here
+    Ŝ is Q̂ times a pattern (see `plqlite.regression`): a photo of low Q̂ has a map that is low all over. Here
     every photo has the same level. The Gaussian has a standard deviation of a fortieth of the width.
 
     Parameters
