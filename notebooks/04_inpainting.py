@@ -16,12 +16,12 @@
 #
 # | | |
 # |---|---|
-# | **Question** | Remove what the PLQ map marks as low and inpaint something ordinary. Is the image then more useful for recognition? |
-# | **Outcome** | You can find an occluder with a PLQ map, inpaint it, say whether that raised the quality by more than the noise, and say why nobody should enrol the result. |
-# | **Time** | 15 minutes to read; 78 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Question** | Remove what is lower than in clean faces, and inpaint something ordinary. Is the image then more useful for recognition? |
+# | **Outcome** | You can find an occluder without the clean photo, inpaint it, say whether that raised the quality by more than the noise, and say why nobody should enrol the result. |
+# | **Time** | 15 minutes to read; 117 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.1, Fig. 2, 3, 4, 10; needs [00](00_quickstart.ipynb); [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb) help |
 #
-# If low pixels harm recognition, then replacing them must improve the image. The authors marked the low regions by hand. Here the map finds them by itself, and we know where they should be, because we placed the occluders ourselves.
+# If low pixels harm recognition, then replacing them must improve the image. The authors marked the low regions by hand. Here they are found automatically, and we know where they should be, because we placed the occluders ourselves.
 
 # %%
 import os
@@ -48,7 +48,7 @@ from plqlite.experiments.occluders import OCCLUDERS, occlude
 from plqlite.experiments.statistics import mean_over_identities, share_positive
 from plqlite.faces import largest_face
 from plqlite.figures import draw_map
-from plqlite.regions import deviation, relative_level
+from plqlite.reference import relative_level
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -97,34 +97,38 @@ plt.show()
 #
 # ## Lower than in clean faces
 #
-# A map is low at the cheeks of *every* face. What matters is whether it is lower there than the maps of other faces. So we need *reference statistics*: for each network, the mean $\mu$ and the standard deviation $\sigma$ of the level of $\log\hat S$ over 100 clean faces from LFW, on a grid of 28×28 cells (`data_scripts/calibrate.py` computes them; the package includes them). The **deviation** of a pixel from them is its z-score,
+# A map is low at the cheeks of *every* face. What matters is whether it is lower there than the maps of other faces. So we need *reference statistics*: for each network, the mean $\mu$ and the standard deviation $\sigma$ over 134 everyday photos in which nothing covers the face, on a grid of 28×28 places (`data_scripts/calibrate.py` computes them; the package includes them). The z-score of a place $p$ is
 #
-# $$z_p = \frac{\log \hat S_p - \mu_p}{\sigma_p}$$
+# $$z_p = \frac{\ell_p - \mu_p}{\sigma_p}$$
 #
-# negative where the map is lower than in clean faces. The level is measured relative to the mean of the higher half of the grid, so $\hat Q$, which multiplies the whole map ([02](02_quality_node.ipynb)), cancels.
+# negative where $\ell$ is lower than in clean faces. What is $\ell$? For a map it is its level: $\log\hat S$ relative to the mean of the higher half of the grid, so $\hat Q$, which multiplies the whole map ([02](02_quality_node.ipynb)), cancels. The **deviation** that `explain` returns combines the z-scores of three such maps: this level, and the signal and the noise of the network's cells, that is, what each place adds to the embedding and to its uncertainty ([09](09_evidence.ipynb)). Their weighted mean becomes a z-score in its turn. Together they accuse fewer clean faces than the map alone (exercise 2).
 
 # %%
 model, (image, true_mask) = models["sface"], covered["hair"]
 explanation = plqlite.explain(model, image[None])
-reference = model.reference_statistics
-z = deviation(explanation.saliency, reference)[0].cpu()
-by_hand = (relative_level(explanation.saliency)[0].cpu() - reference.level_mean) / reference.level_std
-by_hand = torch.nn.functional.interpolate(by_hand[None, None], z.shape, mode="bilinear")[0, 0]
-assert torch.allclose(z, by_hand, atol=1e-4)
+z = explanation.deviation[0].cpu()  # (112, 112)
+
+mean, std = model.reference_statistics.maps["level"]
+level = ((relative_level(explanation.saliency)[0].cpu() - mean) / std)[None, None]  # z of the level alone
+level = torch.nn.functional.interpolate(level, z.shape, mode="bilinear")[0, 0]
+under = true_mask.cpu()
+print(f"under the hair: z of the level {level[under].mean():.0f}, deviation {z[under].mean():.0f}")
+assert max(level[under].mean(), z[under].mean()) < -2
+assert min(level[~under].mean(), z[~under].mean()) > 0
 
 # %% [markdown]
-# The map shows *where*, but not sharply: the gradient near an edge depends on both sides of it. The image itself shows the edges. GrabCut, which image editors use to cut out objects, starts from the pixels with $z < -2.5$ and adds what looks like them; the largest connected piece is our region.
+# The deviation shows *where*, but not sharply: SFace has 7×7 cells, and the gradient near an edge depends on both sides of it. The image itself shows the edges. GrabCut, which image editors use to cut out objects, starts from the pixels with $z < -2$ and adds what looks like them; the largest connected piece is our region.
 
 # %%
-region = low_quality_region(explanation.saliency[0], image, model.reference_statistics)
+region = low_quality_region(explanation.deviation[0], image)
 _, axes = plt.subplots(1, 5, figsize=(9, 2.1), dpi=80, layout="constrained")
 draw_face(axes[0], image, "image")
-draw_map(axes[1], explanation.plq[0].cpu().numpy())
+draw_map(axes[1], explanation.pattern[0].cpu().numpy())
 shown = axes[2].imshow(z, cmap="RdBu", vmin=-5, vmax=5)
 plt.colorbar(shown, ax=axes[2])
 axes[3].imshow(region.mask.cpu(), cmap="gray")
 axes[4].imshow(true_mask.cpu(), cmap="gray")
-for axis, title in zip(axes[1:], ("P", "deviation z", "found", "ground truth")):
+for axis, title in zip(axes[1:], ("pattern", "deviation z", "found", "ground truth")):
     axis.set_title(title, fontsize=9)
     axis.set_axis_off()
 plt.show()
@@ -132,6 +136,8 @@ print(f"IoU of the found region and the ground-truth mask: {iou(region.mask, tru
 assert iou(region.mask, true_mask) > 0.5
 
 # %% [markdown]
+# *Pattern: where the map is high (yellow) and low (blue), whatever its level. Deviation: red is lower than in clean faces.*
+#
 # ## Inpaint it
 #
 # An inpainter takes an image and a mask and returns an image. `mirror` copies from the other half of the face wherever that half is not masked. Only what is masked on both sides is left to another method: Telea's, which carries colours inwards from the border, or the average of other faces. None of them needs trained weights. (`lama` is a trained network, if you want one.)
@@ -179,14 +185,17 @@ assert cloth["mirror and average"] > max(cloth["surgical mask"], cloth["mirror"]
 
 # %%
 def workflow(person, kinds):
-    """Draw a row for each network and occluder: from the image to the inpainted image and its map."""
-    _, axes = plt.subplots(2 * len(kinds), 5, figsize=(7, 2.9 * len(kinds)), dpi=65, layout="constrained")
+    """Draw a row for each network and occluder, from the image to the inpainted image; return Q̂ of both."""
+    scaled = {}
+    _, axes = plt.subplots(2 * len(kinds), 5, figsize=(7, 2.9 * len(kinds)), dpi=80, layout="constrained")
     rows = iter(axes)
     for kind in kinds:
         for name, model in models.items():
-            image, _ = occluded(person, kind, model)
+            image, mask = occluded(person, kind, model)
             done = inpaint_low_region(model, image, others[name][person])
+            assert iou(done.mask, mask) > 0.45
             pair = plqlite.explain(model, torch.stack([image, done.inpainted["low"]]))
+            scaled[kind, name] = pair.scaled_quality.tolist()
             image_axis, map_axis, mask_axis, inpainted_axis, after_axis = next(rows)
             draw_face(image_axis, image, f"{name}: Q̂ = {pair.scaled_quality[0]:.2f}")
             draw_map(map_axis, pair.plq[0].cpu().numpy())
@@ -196,17 +205,25 @@ def workflow(person, kinds):
             for axis in (map_axis, mask_axis, after_axis):
                 axis.set_axis_off()
     plt.show()
+    return scaled
 
 
-workflow("astronaut", ("hair", "scarf"))
+scaled = workflow("astronaut", ("hair", "scarf"))
 
 # %% [markdown]
-# *From left to right: image, $P$, found region, inpainted image, $P$. For SFace the hair is found and removed, and the map recovers. The other three rows are less successful: a region in the wrong place, or a quality that falls or hardly rises. One subject proves nothing, so we count.*
+# *From left to right: image, $P$ (yellow: high), found region, inpainted image, $P$. The region is in the right place all four times. Removing the hair doubles $\hat Q$ for SFace, and lowers it for FaceNet; removing the scarf restores FaceNet's map, and hardly changes SFace's, for which part of the scarf has stayed. One subject proves nothing, so we count.*
+
+# %%
+change = {key: after - before for key, (before, after) in scaled.items()}
+assert scaled["hair", "sface"][1] > 1.8 * scaled["hair", "sface"][0]
+assert change["hair", "facenet"] < -0.1
+assert change["scarf", "facenet"] > 0.15
+assert abs(change["scarf", "sface"]) < 0.1
 
 # %% [markdown]
 # ## Many faces
 #
-# Nine subjects, seven occluders, two networks. Each face is inpainted from its own mirror image and the average of the *other* eight. As controls, a disc with the same number of pixels is inpainted in two other places: a random one, and the one where the map is *highest*. If the map meant nothing, all three would do the same.
+# Nine subjects, seven occluders, two networks. Each face is inpainted from its own mirror image and the average of the *other* eight. As controls, a disc with the same number of pixels is inpainted in two other places: a random one, and the one where the map is *highest*. If neither deviation nor map meant anything, all three would do the same.
 
 
 # %%
@@ -252,25 +269,36 @@ for axis, (name, table) in zip(axes, tables.items()):
     axis.barh(means.index, means, label="found")
     axis.plot(by_chance, by_chance.index, "k|", markersize=18, label="chance")
     axis.set(title=f"{name}, n = 9 for each kind", xlabel="mean IoU", xlim=(0, 1))
-axes[1].legend(loc="lower right")
+axes[1].legend(loc="lower right", ncols=2, fontsize=8)
 plt.show()
 
+
 # %%
+def has_region(name, image):
+    """Whether a face has an unusually low region."""
+    deviation = plqlite.explain(models[name], image[None]).deviation[0]
+    return low_quality_region(deviation, image) is not None
+
+
 for name, table in tables.items():
-    gain = mean_over_identities(table["iou"] - chance(true_masks[name]), table["identity"])
+    by_chance = chance(true_masks[name])
+    ratio = table["iou"].mean() / by_chance.mean()
+    false = sum(has_region(name, image) for image in clean[name].values())
     missed = table["score"].isna().mean()
-    ratio = table["iou"].mean() / chance(true_masks[name]).mean()
-    assert ratio > {"sface": 2, "facenet": 3}[name]
+    print(f"{name}: IoU about {ratio:.0f} times chance; a region in {false} of 9 clean faces")
     means = table.groupby("kind")["iou"].mean()
-    assert means[["square", "hair"]].min() > 0.6
-    assert means.idxmin() == "clear glasses"
-    assert gain.low > 0.1
-    assert missed < 0.2
+    assert ratio > 3
+    assert means.drop("clear glasses").min() > 0.5 > 0.35 > means["clear glasses"]
+    assert mean_over_identities(table["iou"] - by_chance, table["identity"]).low > 0.2
+    assert missed < 0.15
+    assert 2 <= false <= 5
 
 # %% [markdown]
-# *Far better than chance: the mean IoU is more than twice as high for SFace, and more than three times for FaceNet.* Both find squares and hair well. The thin frames of clear glasses are found worst, and SFace finds dark glasses no better than chance. (Where less than a hundredth of the image is low, no region is returned, and its IoU counts as 0.)
+# *Far better than chance.* Six of the seven occluders are found well, with a mean IoU above one half. The thin frames of clear glasses are found worst. (Where less than a hundredth of the image is low, no region is returned, and its IoU counts as 0; that happens in a tenth of the images at most.)
 #
-# ### Does the quality rise?
+# But a region is also found in some *clean* faces: in four of these nine for SFace and in three for FaceNet. Both accuse the astronaut, who has a fringe, and `group_5`, who is turned to one side. On 74 photos from LFW, which are more alike, it happens in about one in five (below). So a region that is found is a reason to look, not a proof.
+#
+# ### Does the quality rise? Reproduced for SFace, weaker for FaceNet
 #
 # $Q$ from 100 dropout passes is noisy, so each image is measured with five seeds. A change counts only if it is larger than the standard deviation over the seeds.
 
@@ -330,17 +358,17 @@ def effects(tables):
 estimates = effects(tables)
 
 # %% [markdown]
-# *Inpainting the low region helps. Inpainting as many pixels at a random place has no effect that can be told from zero for SFace, and does harm for FaceNet. Inpainting where the map is highest does harm for FaceNet, and most likely for SFace, too.* Compared in pairs, within the same image, what makes an image easy or hard cancels, and the low region beats both controls for both networks:
+# *Inpainting the low region helps. Inpainting as many pixels at a random place has no effect that can be told from zero for SFace, and does harm for FaceNet. Inpainting where the map is highest does harm for both.* Compared in pairs, within the same image, what makes an image easy or hard cancels, and the low region beats both controls for both networks:
 
 # %%
 for name, table in tables.items():
     rows = table[table["score"].notna()]
     verdicts = verdict(rows)
-    assert (verdicts == "up").sum() > 2 * (verdicts == "down").sum()
-    assert estimates[name, "low"].low > 0 > estimates[name, "high"].mean
+    assert (verdicts == "up").sum() > {"sface": 5, "facenet": 1.5}[name] * (verdicts == "down").sum()
+    assert estimates[name, "low"].low > 0 > estimates[name, "high"].high
     for control in ("random", "high"):
         assert mean_over_identities(rows["low"] - rows[control], rows["identity"]).low > 0
-assert estimates["facenet", "random"].high < 0 and estimates["facenet", "high"].high < 0
+assert estimates["facenet", "random"].high < 0
 assert estimates["sface", "random"].low < 0 < estimates["sface", "random"].high
 
 # %% [markdown]
@@ -355,23 +383,24 @@ for name, table in tables.items():
     rise = (rows["low"] - rows["quality"]).groupby(harmed).mean()
     print(f"{name}: share of images whose Q the occluder had lowered: about {harmed.mean():.1f}")
     assert rise[True] > rise[False]
-assert rise[False] < 0  # FaceNet
+    if name == "facenet":
+        change = (rows["low"] - rows["quality"])[~harmed]
+        assert mean_over_identities(change, rows["identity"][~harmed]).low < 0
 
 # %% [markdown]
-# *Where the occluder had lowered $Q$, inpainting raises it more. Where it had not, there is nothing to restore, and for FaceNet inpainting does harm.* (Part of this is inevitable: the $Q$ of the occluded image enters both differences.)
+# *Where the occluder had lowered $Q$, inpainting raises it more. Where it had not, there is nothing to restore, and FaceNet gains nothing that can be told from zero.* (Part of this is inevitable: the $Q$ of the occluded image enters both differences.)
 #
 # ## Nothing drawn: a cap and glasses
 #
-# Grace Hopper wears a cap and glasses of her own. Does the map mark them as low? A threshold of 2.5 standard deviations is a matter of taste, so look at $z$ itself.
+# Grace Hopper wears a cap and glasses of her own. Are they found? A threshold of 2 standard deviations is a matter of taste, so look at $z$ itself.
 
 # %%
 deviations, regions = {}, {}
 _, axes = plt.subplots(1, 6, figsize=(9, 1.9), dpi=75, layout="constrained")
 for (face_axis, z_axis, region_axis), (name, model) in zip(axes.reshape(2, 3), models.items()):
     image = clean[name]["grace_hopper"]
-    saliency = plqlite.explain(model, image[None]).saliency
-    deviations[name] = deviation(saliency, model.reference_statistics)[0].cpu()
-    regions[name] = region = low_quality_region(saliency[0], image, model.reference_statistics)
+    deviations[name] = plqlite.explain(model, image[None]).deviation[0].cpu()
+    regions[name] = region = low_quality_region(deviations[name], image)
     draw_face(face_axis, image, name)
     z_axis.imshow(deviations[name], cmap="RdBu", vmin=-5, vmax=5)
     z_axis.set_title("deviation z, −5 to 5", fontsize=9)
@@ -382,18 +411,17 @@ for (face_axis, z_axis, region_axis), (name, model) in zip(axes.reshape(2, 3), m
 plt.show()
 
 # %% [markdown]
-# *Red: lower than in clean faces. For SFace the region is the cap; the glasses do not stand out. For FaceNet a few pixels near the eyes are low, too few for a region.*
+# *Red: lower than in clean faces.* They are not found. SFace's lowest place is at the cap, but too few of its pixels are below −2 to make a region, and the glasses do not stand out: what lies behind clear lenses can still be recognised. For FaceNet nothing is below −2 at all. Whatever is in front of a face is found if it hides something that the network uses, not because it is there.
 
 # %%
 for name, z in deviations.items():
     size = z.shape[-1]
-    eyes = z[round(0.35 * size) : round(0.6 * size)]  # rows
-    assert (eyes < -2.5).float().mean() < 0.03
-    if name == "sface":
-        assert eyes.min() > -1.5
-        assert regions[name].mask.nonzero()[:, 0].float().mean() < 0.2 * size  # at the upper border
-    else:
-        assert regions[name] is None
+    eyes = z[round(0.35 * size) : round(0.6 * size), round(0.2 * size) : round(0.8 * size)]
+    assert regions[name] is None
+    assert eyes.mean().abs() < 0.5 and eyes.min() > -1.8
+assert deviations["sface"].argmin() // models["sface"].size < 0.1 * models["sface"].size  # upper border
+assert -2.3 < deviations["sface"].min() < -1.9
+assert deviations["facenet"].min() > -1.8
 
 # %% [markdown]
 # ## When it fails
@@ -458,19 +486,23 @@ for quality, scores in invented.values():
 # %% [markdown]
 # ## On 100 faces of LFW
 #
-# Nine faces are few. `python data_scripts/make_inpainted.py FOLDER --out OUT --occlude` does the same for any folder of photos, with ten seeds. For 100 photos from LFW (ten subjects with ten photos each, seven occluders, drawn separately for each of the 700 images) it printed, with 95 % intervals over subjects:
+# Nine faces are few. `python data_scripts/make_inpainted.py FOLDER --out OUT --model NAME --occlude` does the same for any folder of photos, with ten seeds. For 100 photos from LFW (ten subjects with ten photos each, seven occluders, drawn separately for each of the 700 images) it gave the following, with 95 % intervals over subjects (25 November 2026):
 #
 # | | SFace | FaceNet |
 # |---|---|---|
-# | images with a low region | 534 of 700 | 625 of 700 |
-# | of these, $Q$ up by more than the noise | 79 % [76, 83] | 51 % [46, 55] |
-# | of these, $Q$ down by more than the noise | 7 % [4, 11] | 24 % [20, 27] |
-# | of all 700, $Q$ up, down | 60 % [56, 65], 6 % [3, 8] | 45 % [40, 50], 21 % [18, 24] |
-# | mean change of $Q$ (closed form): low region | +0.0072 | +0.0026 |
-# | as many pixels at a random place | −0.0006 | −0.0071 |
-# | as many where the map is highest | −0.0085 | −0.0160 |
+# | images with a low region | 674 of 700 | 625 of 700 |
+# | mean IoU | 0.78 [0.76, 0.80] | 0.70 [0.68, 0.71] |
+# | where there is one, $Q$ up by more than the noise | 89 % [87, 90] | 51 % [48, 53] |
+# | where there is one, $Q$ down by more than the noise | 4 % [3, 6] | 26 % [23, 29] |
+# | of all 700, $Q$ up, down | 85 % [84, 87], 4 % [3, 5] | 45 % [42, 48], 23 % [20, 25] |
+# | mean change of $Q$ (closed form): low region | +0.0077 | +0.0026 |
+# | as many pixels at a random place | −0.0003 | −0.0083 |
+# | as many where the map is highest | −0.0086 | −0.0153 |
+# | a region in clean faces (74 photos) | 18 % [12, 24] | 19 % [12, 27] |
 #
-# The paper, with masks drawn by hand on 100 photos, found 65 % up and 15 % down for ArcFace, 69 % up and 5 % down for FaceNet. Our SFace reaches that where it finds a region; our FaceNet does not. With `mirror` alone, which leaves what is low on both sides to Telea, SFace's $Q$ goes up in 54 % [51, 58] of the 534 images and down in 23 % [20, 27]: most of the difference is due to the average face, and you have just seen what that is worth. (The reference statistics were computed from the same 100 photos, clean.)
+# Nobody on these photos helped to fit the reference statistics, which come from everyday photos. In 26 of the 100 something covers the face even before we add an occluder, mostly glasses ([docs/development_set.csv](../docs/development_set.csv)); they are in the upper rows, but not among the clean faces in the last.
+#
+# The paper, with masks drawn by hand on 100 photos, found 65 % up and 15 % down for ArcFace, 69 % up and 5 % down for FaceNet. Our SFace does better than that, our FaceNet worse. But with `--inpainter mirror` alone, which leaves what is low on both sides to Telea, $Q$ goes up in 54 % [51, 57] of SFace's 674 images and down in 31 % [26, 36], by +0.0042 on average: nearly half of the gain is due to the average face, and you have just seen what that is worth.
 #
 # For other faces, or for photos that need no occluder because they are poor in themselves (the paper used VGGFace2), run the script and set `PLQLITE_INPAINTED` to the folder that it has written:
 
@@ -491,9 +523,10 @@ else:
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** How many of the nine clean faces have a low region at thresholds of 1.5, 2, 2.5 and 3 standard deviations? What would you lose with a threshold of 4?
-# 2. **Grow the mask.** GrabCut may leave a rim of the occluder. Dilate the found mask by two and by five pixels before inpainting (SFace, hair and hand). Does $Q$ rise more?
-# 3. **Another inpainter.** Repeat the comparison with Telea alone for SFace. How much of the gain was due to mirroring?
-# 4. **Fool the quality.** Replace the *whole* face except for a frame of ten pixels with the average of the other eight. What happens to $Q$, and what to the comparison score?
+# 1. **Change a number.** How many of the nine clean faces have a low region at thresholds of 1.5, 2, 2.5, 3 and 4 standard deviations? What would you lose with a threshold of 4?
+# 2. **The map alone.** Find the regions by the level of the map alone, without signal and noise. What becomes of the IoU, and of the clean faces?
+# 3. **Grow the mask.** GrabCut may leave a rim of the occluder. Dilate the found mask by two and by five pixels before inpainting (SFace, hair and hand). Does $Q$ rise more?
+# 4. **Another inpainter.** Repeat the comparison with Telea alone for SFace. How much of the gain was due to mirroring?
+# 5. **Fool the quality.** Replace the *whole* face except for a frame of ten pixels with the average of the other eight. What happens to $Q$, and what to the comparison score?
 #
 # Solutions: [solutions/04_inpainting.ipynb](solutions/04_inpainting.ipynb) · Back: [03](03_saliency.ipynb) · Next: [05 · Does a perturbation show up where it is?](05_random_masks.ipynb)

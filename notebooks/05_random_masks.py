@@ -16,9 +16,9 @@
 #
 # | | |
 # |---|---|
-# | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map turn red in exactly that place? |
+# | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map fall in exactly that place? |
 # | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how certain its result is, and say what it does not prove. |
-# | **Time** | 15 minutes to read; 57 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 15 minutes to read; 53 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
 # Nobody knows the true quality of a pixel, so there is nothing to compare a map with. But we can take quality *away*, in a place of our choice: there is nothing to recognise in a black square. If the map means what it says, the pixels under the square must lose quality.
@@ -33,6 +33,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 
 import plqlite
 from plqlite.experiments.dataset import aligned_faces
@@ -40,17 +41,20 @@ from plqlite.experiments.masks import (
     COLOURS,
     SIZES,
     coloured_mask,
+    cover,
     mask_experiment,
     random_mask,
     scaled_size,
 )
 from plqlite.experiments.statistics import (
+    localisation_auc,
     mean_over_identities,
     pixel_change,
     quality_change,
     share_positive,
 )
 from plqlite.figures import draw_map
+from plqlite.reference import relative_level
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -85,7 +89,7 @@ plt.show()
 #
 # $$\Delta_{\hat Q} = \hat Q(I) - \hat Q(I_m) \qquad\qquad \Delta_p = \frac{1}{|\mathcal{P}_m|}\sum_{p\,\in\,\mathcal{P}_m} P(I)_p - P(I_m)_p$$
 #
-# Both are positive if the mask does harm. They are small differences between numbers that depend on random dropout, so it matters that both images get the *same* dropout masks: chance then affects both alike, and most of it cancels ([01](01_ser_fiq.ipynb)). `explain` sees to that, with one seed for all images.
+# Both are positive if the mask does harm. `explain` computes $Q$ in closed form, the mean over all dropout masks ([01](01_ser_fiq.ipynb)), so chance plays no part in them. With `passes=100` both images get the *same* dropout masks, since one seed serves all images: chance then affects both alike, and most of it cancels (exercise 2).
 
 
 # %%
@@ -115,7 +119,7 @@ assert abs(delta_p[0] - by_hand) < 1e-5
 # %% [markdown]
 # ## One face, all sizes, two places
 #
-# The maps are drawn on the fixed scale 0..1. Look for the square in them.
+# The maps $P$ are drawn on the fixed scale 0..1: yellow is high, blue is low. Look for the square in them.
 
 # %%
 places = {"face": (0.3, 0.3), "corner": (0.05, 0.05)}
@@ -132,7 +136,7 @@ def draw_column(face_axis, map_axis, image, plq, titles):
 
 def gallery(model, face):
     """For each place draw a row of faces, clean and with each size of square, above a row of their maps."""
-    figure, axes = plt.subplots(4, 1 + len(SIZES), figsize=(8.4, 6.2), dpi=65, layout="constrained")
+    figure, axes = plt.subplots(4, 1 + len(SIZES), figsize=(8.4, 6.2), dpi=85, layout="constrained")
     costs = {}
     for rows, (place, (top, left)) in zip((axes[:2], axes[2:]), places.items()):
         masks = torch.stack([square(face, size, top, left) for size in SIZES])
@@ -150,7 +154,7 @@ def gallery(model, face):
 costs = {name: gallery(model, faces[name]["astronaut"]) for name, model in models.items()}
 
 # %% [markdown]
-# *SFace first, then FaceNet; above each map, $\Delta_{\hat Q}$ and $\Delta_p$. On the face, the square shows as a red patch where the clean map is green: at 10 pixels hardly for SFace, clearly for FaceNet. In the corner there is less to lose. And with a large square on the face, the* whole *map turns red.*
+# *SFace first, then FaceNet; above each map, $\Delta_{\hat Q}$ and $\Delta_p$. For FaceNet the square leaves a hole in the map, at 10 pixels a hint of one. For SFace you have to look twice: from 40 pixels on the map is emptier under the square, but never empty. In the corner there is less to lose. And with a large square on the face, the* whole *map darkens.*
 #
 # A picture convinces quickly, sometimes too quickly. So let us count.
 
@@ -158,13 +162,15 @@ costs = {name: gallery(model, faces[name]["astronaut"]) for name, model in model
 for name in models:
     on_face, in_corner = (costs[name][place, 20][1] for place in places)
     print(f"{name}: a square of 20 pixels on the face: Δ_p = {on_face:.1f}")
-    assert on_face > in_corner
+    assert on_face > in_corner + 0.1
     assert costs[name]["face", 50][0] > 0.3  # the image as a whole
+assert costs["facenet"]["face", 20][1] > 3 * costs["sface"]["face", 20][1]
+assert costs["facenet"]["face", 10][1] > 0.1
 
 # %% [markdown]
 # ## Drag it yourself
 #
-# When run in JupyterLab, the next cell draws a panel: move the square over the face, and watch the two differences and the map. (On a static page you see only its name.)
+# When run in JupyterLab, the next cell draws a panel: move the square over the face, and watch the two differences and the map $P$. (On a static page you see only its name.)
 
 
 # %%
@@ -174,7 +180,7 @@ def drag(network, person, size, left, top, colour):
     mask = square(face, size, top, left)
     _, masked, delta_q, delta_p = compare(models[network], face, mask[None], COLOURS[colour])
     label = f"Δ_Q̂ = {delta_q[0]:+.2f}, Δ_p = {delta_p[0]:+.2f}"
-    return plqlite.show(coloured_mask(face, mask, COLOURS[colour])[None], masked, [label])
+    return plqlite.show(coloured_mask(face, mask, COLOURS[colour])[None], masked, [label], style="paper")
 
 
 def panel(draw, **controls):
@@ -284,18 +290,28 @@ def shares(tables):
 share = shares(tables)
 
 # %% [markdown]
-# The paper's findings, as claims:
+# ### The pixels under the mask lose quality: reproduced, for FaceNet even under small masks
 #
-# 1. The *pixels* under the mask lose quality: $\Delta_p > 0$ for most masks at every size, for both networks. Even the lower ends of the intervals are above one half.
-# 2. The *image* as a whole loses quality if the mask is large enough. SFace's $\hat Q$ falls under most masks of 20 pixels or more; at 10 pixels, nine subjects do not settle it. FaceNet's $\hat Q$ *rises* under most masks of 10 pixels and falls under nearly all of 50; in between, nine subjects hardly settle it. The paper, with many more subjects, saw FaceNet react from 30 pixels on.
+# $\Delta_p > 0$ under at least nine in ten masks of every size for FaceNet, and for SFace under all but a few from 30 pixels on. At 20 pixels SFace's pixels lose quality under most masks, and at 10 under two thirds, where the interval begins just above one half. The paper found less: there, FaceNet's pixels lose quality from 30 pixels on only.
+
+# %%
+by_network = {name: share[name, "delta_p"] for name in models}
+assert (by_network["facenet"]["mean"] > 0.85).all() and (by_network["facenet"]["low"] > 0.65).all()
+assert (by_network["sface"]["mean"][[30, 40, 50]] > 0.9).all()
+assert by_network["sface"]["low"][20] > 0.6
+assert 0.55 < by_network["sface"]["mean"][10] < 0.75 and by_network["sface"]["low"][10] > 0.45
+
+# %% [markdown]
+# ### The image loses quality: reproduced for large masks
+#
+# SFace's $\hat Q$ falls under most masks of 20 pixels or more; at 10 pixels, nine subjects do not settle it. FaceNet's $\hat Q$ *rises* under most masks of 10 pixels and falls under nearly all of 50; in between, nine subjects hardly settle it. The paper, with many more subjects, saw FaceNet react from 30 pixels on.
 
 # %%
 for name in models:
-    assert (share[name, "delta_p"]["low"] > 0.5).all()
-    assert share[name, "delta_q"]["mean"][50] > 0.95
+    assert share[name, "delta_q"]["mean"][50] > 0.9
 assert (share["sface", "delta_q"]["low"][[20, 30, 40, 50]] > 0.5).all()
 assert share["sface", "delta_q"]["low"][10] < 0.5
-assert share["facenet", "delta_q"]["high"][10] < 0.5
+assert share["facenet", "delta_q"]["high"][10] < 0.4
 assert (share["facenet", "delta_q"]["low"][[20, 30]] < 0.5).all()
 assert (share["facenet", "delta_q"]["high"][[20, 30]] > 0.5).all()
 
@@ -335,7 +351,7 @@ before, after, rise = finding(tables)
 # %% [markdown]
 # *Right:* at every size, for both networks, the AUC rises. The map has responded in that place, and not only with its overall level: this is a stronger statement than $\Delta_p > 0$.
 #
-# *Left:* but look where it starts and where it ends. Before, a mask is mostly on pixels that the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's AUC is no better than guessing; FaceNet's is, from 20 pixels on, but far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its reddest spot. Without the clean photo, a map is a poor detector of black squares.
+# *Left:* but look where it starts and where it ends. Before, a mask is mostly on pixels that the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's AUC is no better than guessing; FaceNet's is, from 20 pixels on, but far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its lowest spot. Without the clean photo, a map is a poor detector of black squares. (Held against reference statistics, and together with the network's cells, it is a much better one: [04](04_inpainting.ipynb).)
 
 # %%
 for name in models:
@@ -346,6 +362,39 @@ assert (after["sface"]["mean"] < 0.56).all()
 assert (after["facenet"]["low"][[20, 30, 40, 50]] > 0.5).all()
 
 # %% [markdown]
+# ## Does it depend on how Eq. 3 is read?
+#
+# Eq. 3 has three readings ([02](02_quality_node.ipynb)). Ours is `signed`. The authors' program computes `summed`, whose maps explode in level where $\sum e$ is near 0; `literal` differs from it by one factor for each image, so the order of the pixels is the same. Would another reading have given another verdict? One square of 30 pixels on each face: how well do the maps agree by region (Spearman's ρ on a grid of 28×28), and what AUC do they reach?
+
+
+# %%
+def maps_of_reading(model, images, reading):
+    """Ŝ of nine images for one reading of Eq. 3: (9, H, W)."""
+    return plqlite.explain(model, images, reading=reading).saliency
+
+
+def compare_readings(name, readings=("signed", "summed")):
+    """The mean rank correlation of the regional maps by two readings; of each, AUC before and after, (9,)."""
+    covered, squares = zip(*(cover(face, who, 30, COLOURS["black"], 0) for who, face in faces[name].items()))
+    images = torch.stack(list(faces[name].values())), torch.stack(covered)
+    maps = [[maps_of_reading(models[name], each, reading) for each in images] for reading in readings]
+    levels = [relative_level(after).flatten(1).cpu().numpy() for _, after in maps]  # (9, 784) each
+    correlation = np.mean([spearmanr(*pair).statistic for pair in zip(*levels)])
+    aucs = [[list(map(localisation_auc, each, squares)) for each in both] for both in maps]
+    return correlation, np.array(aucs)  # (2 readings, 2 images, 9)
+
+
+for name in models:
+    correlation, aucs = compare_readings(name)
+    print(f"{name}: mean AUC after the mask, signed and summed: {aucs[:, 1].mean(1).round(1)}")
+    rises = [mean_over_identities(after - before, list(portraits)) for before, after in aucs]
+    assert abs(correlation - {"sface": 0.95, "facenet": 0.94}[name]) < 0.02
+    assert abs(aucs[0].mean(1) - aucs[1].mean(1)).max() < 0.05
+    assert min(each.low for each in rises) > 0
+
+# %% [markdown]
+# The maps of both readings agree (ρ is 0.95 for SFace and 0.94 for FaceNet), their mean AUCs differ by less than 0.05, and both rise when the mask is added. The verdict does not depend on the reading; the *level* does, which is why $\Delta_p$, a difference of levels, is measured with `signed`.
+#
 # ## Where does a mask hurt most?
 #
 # Move a black square of 30 pixels across the nine faces in steps, and average $\Delta_{\hat Q}$ for each position of its centre. Only $\hat Q$ is needed, no map, and the closed form of [01](01_ser_fiq.ipynb) gives it without a single dropout mask.
@@ -391,13 +440,44 @@ plt.show()
 for name, loss in hurts.items():
     middle, corners = loss[2, 2], loss[[0, 0, -1, -1], [0, -1, 0, -1]]
     print(f"{name}: mean Δ_Q̂ in the middle {middle:.1f}")
-    assert middle > corners.max()
-assert hurts["facenet"].min() < -0.05 < hurts["sface"].min()
+    assert middle > corners.max() + 0.1
+    if name == "sface":
+        assert loss[1:3].min() > corners.max()  # the band of the eyes
+    else:
+        border = torch.cat([loss[0], loss[-1], loss[1:-1, 0], loss[1:-1, -1]])
+        assert (border < 0).float().mean() > 0.7 and border.min() < -0.05
 
 # %% [markdown]
+# ## On 74 faces of LFW
+#
+# Nine faces are few, and six of them come from one photo. The same on the 74 photos of LFW whose face nothing covers (eight subjects, [docs/development_set.csv](../docs/development_set.csv)), one place for each size:
+#
+# ```python
+# listed = pd.read_csv("docs/development_set.csv").query("source == 'LFW' and covered.isna()")
+# photos = {name.removeprefix("lfw100/"): Path("data", name) for name in listed["image"]}  # PERSON/PHOTO
+# table = mask_experiment(model, {name: plqlite.load_face(photo, model)[0] for name, photo in photos.items()})
+# ```
+#
+# gave the following, with 95 % intervals over subjects (25 November 2026):
+#
+# | network, side | $\Delta_p > 0$, % | $\Delta_{\hat Q} > 0$, % | AUC before | AUC after |
+# |---|---|---|---|---|
+# | SFace, 10 | 76 [68, 82] | 70 [58, 82] | 0.39 | 0.49 [0.45, 0.53] |
+# | SFace, 20 | 88 [82, 94] | 80 [73, 87] | 0.37 | 0.50 [0.47, 0.53] |
+# | SFace, 30 | 96 [92, 99] | 93 [87, 99] | 0.34 | 0.52 [0.49, 0.54] |
+# | SFace, 40 | 99 [96, 100] | 99 [96, 100] | 0.35 | 0.53 [0.52, 0.55] |
+# | SFace, 50 | 100 [100, 100] | 99 [96, 100] | 0.31 | 0.51 [0.49, 0.53] |
+# | FaceNet, 10 | 86 [79, 93] | 26 [18, 33] | 0.39 | 0.53 [0.50, 0.57] |
+# | FaceNet, 20 | 97 [94, 100] | 35 [23, 44] | 0.33 | 0.59 [0.56, 0.61] |
+# | FaceNet, 30 | 96 [92, 99] | 51 [41, 63] | 0.29 | 0.61 [0.59, 0.64] |
+# | FaceNet, 40 | 100 [100, 100] | 62 [53, 72] | 0.29 | 0.67 [0.66, 0.69] |
+# | FaceNet, 50 | 100 [100, 100] | 92 [86, 97] | 0.26 | 0.68 [0.66, 0.69] |
+#
+# It confirms the nine faces, and settles two questions that they left open: SFace's $\hat Q$ falls under most masks of 10 pixels, too, and FaceNet's *rises* under most masks of 10 and of 20. FaceNet's pixels lose quality under 86 % of the smallest masks, where the paper saw no effect. And without the clean photo the map hardly finds a black square: SFace's AUC stays at one half, FaceNet's between 0.53 and 0.68.
+#
 # ## On a full data set
 #
-# The paper used ColorFERET; LFW is free. With either on your disk, the same analysis runs on it, with one place for each size: about half a second for each face on two CPU cores. What has been measured is kept in a table beside the data and is not measured again.
+# The paper used ColorFERET; LFW is free. With either on your disk, the same analysis runs on it, with one place for each size: less than a second for each face and network on one CPU core. What has been measured is kept in a table beside the data and is not measured again.
 
 
 # %%
@@ -422,8 +502,8 @@ else:
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Use ten dropout passes instead of a hundred. How much do $Q(I) - Q(I_m)$ and $\Delta_p$ scatter from seed to seed, for masks of 30 pixels (FaceNet)? One of the two may surprise you.
-# 2. **Break the pairing.** Explain the clean and the masked face with *different* seeds. How much does $\Delta_{\hat Q}$ of a mask of 10 pixels scatter now, and how much with a shared seed?
+# 1. **Change a number.** Draw ten dropout passes, and a hundred (`passes`). How much do $Q(I) - Q(I_m)$ and $\Delta_p$ scatter from seed to seed, for masks of 30 pixels (FaceNet)? One of the two may surprise you.
+# 2. **Break the pairing.** Draw 100 passes, and explain the clean and the masked face with *different* seeds. How much does $\Delta_{\hat Q}$ of a mask of 10 pixels scatter now, and how much with a shared seed?
 # 3. **Find the mask.** If you do have the clean photo, $P(I) - P(I_m)$ is a detector, too. What is its AUC?
 # 4. **One mask or many?** Compute the interval of the share of $\Delta_{\hat Q} > 0$ as if all masks were independent, and compare it with the interval over identities. Which is wider, and why is the narrow one wrong?
 #

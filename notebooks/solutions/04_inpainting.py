@@ -24,32 +24,34 @@ from scipy.ndimage import binary_dilation
 
 import plqlite
 from plqlite.experiments.inpainters import average_face, inpaint, mirror, telea
-from plqlite.experiments.inpainting import low_quality_region
+from plqlite.experiments.inpainting import iou, low_quality_region
 from plqlite.experiments.occluders import OCCLUDERS, occlude
 from plqlite.experiments.statistics import mean_over_identities
 from plqlite.faces import largest_face
+from plqlite.reference import deviation, maps_of
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
-photos = {(person, "clean"): photo for person, photo in plqlite.sample_faces().items()}
+photos, true_masks = {(person, "clean"): photo for person, photo in plqlite.sample_faces().items()}, {}
 found = {person: largest_face(photo) for (person, _), photo in photos.items()}
 for person, face in found.items():
     for kind in OCCLUDERS:
         clean = photos[person, "clean"]
-        photos[person, kind], _ = occlude(clean, face.landmarks, kind, seed=len(person))
+        photos[person, kind], true_masks[person, kind] = occlude(
+            clean, face.landmarks, kind, seed=len(person)
+        )
 images = {
     name: {(person, kind): model.crop(photo, found[person]) for (person, kind), photo in photos.items()}
     for name, model in models.items()
 }  # model -> (person, kind) -> (3, H, W)
-saliency = {
-    name: {key: plqlite.explain(model, image[None]).saliency[0] for key, image in images[name].items()}
+explanations = {
+    name: {key: plqlite.explain(model, image[None]) for key, image in images[name].items()}
     for name, model in models.items()
-}  # model -> (person, kind) -> (H, W)
+}  # model -> (person, kind) -> Explanation
 
 
-def region_of(name, key, threshold=2.5):
+def region_of(name, key, threshold=2.0):
     """The low region of an image of a model, or None."""
-    reference = models[name].reference_statistics
-    return low_quality_region(saliency[name][key], images[name][key], reference, threshold)
+    return low_quality_region(explanations[name][key].deviation[0], images[name][key], threshold)
 
 
 def quality(model, images):
@@ -69,9 +71,8 @@ for name in models:
     counts[name] = [sum(region_of(name, key, each) is not None for key in clean) for each in thresholds]
     still_found = np.mean([region_of(name, key, 4.0) is not None for key in occluded])
     assert counts[name] == sorted(counts[name], reverse=True)
-    assert counts[name][0] == 9
-    assert counts[name][2] > 4.5
-    assert still_found < 0.8
+    assert counts[name][0] >= 6 and counts[name][1] in (3, 4) and counts[name][3:] == [1, 0]
+    assert still_found < 0.5
 plt.figure(figsize=(5, 2.4), layout="constrained")
 for name, values in counts.items():
     plt.plot(thresholds, values, "o-", label=name)
@@ -82,9 +83,47 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# At 1.5, all nine clean faces have a region, and at 2.5 more than half of them still do. With 784 cells, some are low by chance. And these nine are not like the faces from LFW that the reference statistics were computed from: there are a cap, a grey photo and turned heads among them. Reference statistics describe the photos that you calibrate on. With a threshold of 4, no region would be found in more than a fifth of the *occluded* faces.
+# At 1.5, seven of the nine clean faces have a region; at 2, four for SFace and three for FaceNet; at 3, one is left, and at 4 none. With 784 places, some are low by chance, and these nine are not passport photos: there are a cap, a fringe and turned heads among them. But with a threshold of 4, no region would be found in more than half of the *occluded* faces. There is no right threshold, only a price.
 #
-# ## 2. Grow the mask
+# ## 2. The map alone
+
+
+# %%
+def level_alone(name, explanation):
+    """The deviation of the level of the map, without signal and noise: (H, W)."""
+    reference = models[name].reference_statistics
+    reference = reference._replace(maps={"level": reference.maps["level"]})
+    return deviation(maps_of(explanation.saliency), reference, models[name].size)[0]
+
+
+def mean_iou(name, maps):
+    """The mean IoU of the regions that are found in some maps, for the occluded faces."""
+    found_regions = {key: low_quality_region(z, images[name][key]) for key, z in maps.items()}
+    return np.mean(
+        [
+            0 if region is None else iou(region.mask, models[name].crop_mask(true_masks[key], found[key[0]]))
+            for key, region in found_regions.items()
+            if key[1] != "clean"
+        ]
+    )
+
+
+for name in models:
+    both = {key: each.deviation[0] for key, each in explanations[name].items()}
+    alone = {key: level_alone(name, each) for key, each in explanations[name].items()}
+    clean = [key for key in images[name] if key[1] == "clean"]
+    accused = [
+        sum(low_quality_region(z[key], images[name][key]) is not None for key in clean) for z in (both, alone)
+    ]
+    gain = mean_iou(name, both) - mean_iou(name, alone)
+    print(f"{name}: a region in {accused[0]} of 9 clean faces, with the map alone in {accused[1]}")
+    assert accused[1] >= accused[0] + 3
+    assert gain > 0.04 if name == "sface" else abs(gain) < 0.03
+
+# %% [markdown]
+# The map alone finds the occluders nearly as well (SFace) or just as well (FaceNet), but it accuses eight of the nine clean faces. So what the low regions of this chapter show is mostly the PLQ map; signal and noise tell it when not to cry wolf.
+#
+# ## 3. Grow the mask
 
 # %%
 sface, faces = models["sface"], images["sface"]
@@ -112,26 +151,26 @@ plt.ylabel("rise of Q")
 plt.show()
 
 # %%
-further = {grow: gains[grow] - gains[0] for grow in (2, 5)}
-two = mean_over_identities(further[2], [person for person, _ in keys])
-assert two.low > 0
-assert two.mean < 0.3 * np.mean(gains[0])
-assert np.std(further[5]) > 1.5 * np.std(further[2])
+for grow in (2, 5):
+    further = mean_over_identities(gains[grow] - gains[0], [person for person, _ in keys])
+    print(f"{grow} pixels: {further.mean / np.mean(gains[0]):.1f} of what inpainting itself did")
+    assert 0 < further.mean < 0.2 * np.mean(gains[0])
+    assert further.low < 0.0005
 
 # %% [markdown]
-# Yes, if you compare in pairs: growing the mask by two pixels raises $Q$ further, though by little compared with what inpainting itself did. Five pixels help some images more and harm others, because good skin is lost, too. The box plot alone, which mixes the differences between images with those between masks, would not have told you.
+# Hardly. Compared in pairs, growing the mask adds about a tenth of what inpainting itself did, and the intervals over subjects begin at zero or next to it: nine subjects do not settle it.
 #
-# ## 3. Another inpainter
+# ## 4. Another inpainter
 
 # %%
 with_mirror, with_telea = (rises(regions, inpainter).mean() for inpainter in (mirror, telea))
 assert with_mirror > 0.002
-assert with_telea < 0.5 * with_mirror
+assert with_telea < 0.2 * with_mirror
 
 # %% [markdown]
-# Most of it: with Telea alone, the mean rise of $Q$ is less than half as large. A smooth patch hides the occluder, but there is nothing in it to recognise.
+# Nearly all of it: with Telea alone, next to nothing of the mean rise of $Q$ is left. A smooth patch hides the occluder, but there is nothing in it to recognise.
 #
-# ## 4. Fool the quality
+# ## 5. Fool the quality
 
 # %%
 clean = {person: image for (person, kind), image in faces.items() if kind == "clean"}
@@ -147,8 +186,8 @@ for person, face in clean.items():
     after.append(q[1].item())
     scores.append(float(first @ second))
 print(f"comparison score with the clean photo: at most {max(scores):.1f}")
-assert np.mean(after) > np.mean(before)
-assert max(scores) < 0.5
+assert abs(np.mean(after) - np.mean(before)) < 0.003
+assert max(scores) < 0.3
 
 # %% [markdown]
-# $Q$ *rises* on average, and the person is gone. To the network, the average of eight faces is a better face than most: frontal, evenly lit, with nothing in front of it. Quality tells how sure a network is. It does not tell whom the image shows.
+# On average $Q$ hardly changes, and the person is gone. To the network, the average of eight faces is as good a face as any: frontal, evenly lit, with nothing in front of it. Quality tells how sure a network is. It does not tell whom the image shows.

@@ -34,20 +34,20 @@ colours = COLOURS | {"skin": skin_colour}
 # %% [markdown]
 # ## 1. Other sizes
 #
-# It remains among the hardest: at both sizes, skin is one of the two colours that FaceNet's map shows least.
+# It remains among the hardest: at both sizes, skin is one of the two colours that FaceNet's map shows least. The other is orange, which has the hue of skin.
 
 # %%
 table = mask_experiment(models["facenet"], faces["facenet"], [15, 45], colours, seeds=[0])
 for size, group in table.groupby("size"):
     order = group.groupby("colour")["delta_p"].mean().sort_values()
-    assert "skin" in order.index[:2]
+    assert {"skin", "orange"} == set(order.index[:2])
     print(f"s = {size}: skin is among the two that are hardest to find")
 
 
 # %% [markdown]
 # ## 2. Colour or edge?
 #
-# A square in the mean colour of what it covers has hardly any contrast with its surroundings; all it has lost is its texture. And yet the pixels lose quality. So the patch in the map is not due to the edge or the odd colour alone: what has gone matters too.
+# A square in the mean colour of what it covers has hardly any contrast with its surroundings; all it has lost is its texture. And yet the pixels lose quality, by 0.22 for SFace and 0.15 for FaceNet, nearly as much as under skin. So the patch in the map is not due to the edge or the odd colour alone: what has gone matters too.
 
 
 # %%
@@ -86,8 +86,8 @@ def compare(paints):
 
 means = compare({"mean colour": lambda pixels: pixels.mean(1, keepdim=True).expand_as(pixels)})
 for (name, label), estimate in means.items():
-    print(f"{name}, {label}: Δ_p = {estimate.mean:.1f}")
-    assert estimate.low > 0
+    print(f"{name}, {label}: the interval of Δ_p {'excludes' if estimate.low > 0 else 'includes'} zero")
+    assert estimate.low > 0 and 0.1 < estimate.mean < 0.3
 
 # %% [markdown]
 # ## 3. Noise
@@ -109,14 +109,17 @@ for name in models:
 # %% [markdown]
 # ## 4. Who decides?
 #
-# Those with a high $\hat Q$. $\Delta_p$ is a difference of levels, and a map that is red from the start has no level to lose: three of the nine faces account for most of the mean. When so few faces count, the interval is itself uncertain, whatever the bootstrap says.
+# No single face does. In all nine, the other colours change the map more than skin does. The two largest differences, of the astronaut and of `group_4`, make up 37 % of the sum; two of nine equal ones would make up 22 %. $\Delta_p$ is a difference of levels, and a map that is low from the start has little to lose: if $\hat Q$ were near zero for most of the faces, the few others would decide the mean, and its interval would be uncertain, whatever the bootstrap says. Look at this before you trust a mean of $\Delta_p$.
 
 # %%
 table = mask_experiment(models["sface"], faces["sface"], [30], colours, range(3))
 pairs = table.pivot(index=["identity", "seed"], columns="colour", values="delta_p")
 others = pairs.drop(columns="skin").mean(axis=1) - pairs["skin"]
 by_face = others.groupby("identity").mean()
-best = table.groupby("identity")["quality"].first().nlargest(3).index
-share = by_face[best].sum() / by_face.sum()
-print(f"the three faces with the highest quality account for more than half of the mean: {share > 0.5}")
-assert share > 0.5
+share = by_face.nlargest(2).sum() / by_face.sum()
+print(
+    f"the two largest of nine make up {share:.1f} of the sum; the smallest is above zero: {by_face.min() > 0}"
+)
+assert by_face.min() > 0.02
+assert set(by_face.nlargest(2).index) == {"astronaut", "group_4"}
+assert 0.3 < share < 0.45
