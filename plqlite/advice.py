@@ -96,7 +96,10 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
 
 def _rank(quality: float, percentile: float) -> str:
     """Say how Q compares with the development photos."""
-    than = {0: "lower than every development photo", 100: "higher than every development photo"}
+    than: dict[float, str] = {
+        0: "lower than every development photo",
+        100: "higher than every development photo",
+    }
     middle = f"higher than {percentile:.0f} % of the development photos"
     return f"Q = {quality:.3f}, {than.get(round(percentile, 6), middle)}."
 

@@ -119,8 +119,9 @@ def fit_alarms(
 
 def rows_of(measurements: Measurements, rows: torch.Tensor) -> Measurements:
     """Return the measurements of some of N images, chosen by (N,) of bool."""
-    *values, maps = measurements
-    return Measurements(*(each[rows] for each in values), {name: each[rows] for name, each in maps.items()})
+    quality, centre, background = (each[rows] for each in measurements[:3])
+    maps = {name: each[rows] for name, each in measurements.maps.items()}
+    return Measurements(quality, centre, background, maps)
 
 
 def measure(model: FaceModel, images: torch.Tensor) -> Measurements:
@@ -161,5 +162,6 @@ def joined(batches: Iterable[Measurements]) -> Measurements:
     2
     """
     *values, maps = zip(*batches, strict=True)
+    quality, centre, background = (torch.cat(each).cpu() for each in values)
     together = {name: torch.cat([each[name] for each in maps]).cpu() for name in maps[0]}
-    return Measurements(*(torch.cat(each).cpu() for each in values), together)
+    return Measurements(quality, centre, background, together)

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class Explanation:
     def __getitem__(self, index: int) -> "Explanation":
         """Return the explanation of one image, as a batch of one."""
         tensors = {name: value for name, value in vars(self).items() if torch.is_tensor(value)}
-        return replace(self, **{name: value[index, None] for name, value in tensors.items()})
+        one: dict[str, Any] = {name: value[index, None] for name, value in tensors.items()}
+        return replace(self, **one)
 
     def numpy(self) -> dict[str, np.ndarray]:
         """Return the numbers and maps as NumPy arrays by name; those that are None are left out."""
@@ -131,7 +133,8 @@ def explain(
     with torch.no_grad():  # Eq. 3 takes the quality as a constant
         quality = _quality(model.head, features, passes, seed, dropout)
         scaled = _scale(quality, model)
-        evidence = () if cells is None else signal_and_noise(model.head, cells, dropout)
+        head = cast(torch.nn.Linear, model.head)  # if there are cells
+        evidence = () if cells is None else signal_and_noise(head, cells, dropout)
     embedding = normalize(model.head(features), dim=-1)  # (B, d)
     output = quality_node(embedding, node_weights(embedding, scaled, reading))  # (B,)
     saliency = mean_over_channels(pixel_gradient(output, images))  # (B, H, W): the one backward pass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from skimage.measure import label
 
 from plqlite.explanation import Explanation, explain, gamma_of, pattern_of
 from plqlite.faces import Photo
 from plqlite.files import write_aside
 from plqlite.networks.model import FaceModel, load_face
 from plqlite.quality import scale_quality
-from plqlite.regions import low_regions
+from plqlite.regions import low_regions, reference_statistics_of
 from plqlite.saliency import pixel_level_quality
 
 if TYPE_CHECKING:
@@ -173,11 +174,15 @@ def draw_gauge(axis: Axes, explanation: Explanation) -> None:
 
 
 def draw_outlines(axis: Axes, explanation: Explanation) -> list[str]:
-    """Outline what is unusually low in one image; return the names of the regions, the lowest first."""
+    """Outline what is unusually low in one image; return the names of the regions, the most unusual first."""
     low = low_regions(explanation)
     if not low:
         return []
-    axis.contour(torch.stack(list(low.values())).any(0).numpy(), levels=[0.5], colors="white")
+    model, deviation = cast(FaceModel, explanation.model), cast(torch.Tensor, explanation.deviation)
+    alarm = max(reference_statistics_of(model).alarms[name] for name in low)
+    patches = label((deviation[0].cpu() < alarm).numpy())  # (H, W); 0: not low
+    named = np.unique(patches[torch.stack(list(low.values())).any(0).numpy()])
+    axis.contour(np.isin(patches, named), levels=[0.5], colors="white")  # beyond the region, too
     return list(low)
 
 

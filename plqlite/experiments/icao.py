@@ -1,7 +1,7 @@
 """The ICAO experiment (§5.3) on simulated non-compliance: one table, for any photos and any model."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,7 @@ def _explain_in_batches(model: FaceModel, images: torch.Tensor) -> Explanation:
     """Explain many images, twelve at a time."""
     parts = [explain(model, batch) for batch in images.split(12)]
     names = ("quality", "scaled_quality", "saliency", "plq", "pattern", "deviation")
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     return Explanation(**joined, calibrated=parts[0].calibrated)
 
 

@@ -149,12 +149,13 @@ def read_versions(
     )
     rows = rows.merge(faces, on="image")
     texts = rows[list(KEY)].merge(texts.drop_duplicates(list(KEY), keep="last"), on=list(KEY), validate="1:1")
-    values = (torch.tensor(rows[name].to_numpy(dtype=np.float32)) for name in list(COLUMNS)[3:6])
+    numbers = rows[["quality", "centre", "background"]].to_numpy(dtype=np.float32)
+    quality, centre, background = torch.tensor(numbers).unbind(1)
     found = {
         name: _decoded(texts[name]) for name in list(MAPS)[3:] if (texts[name] != "").all() and len(texts)
     }
     covered = found.pop("covered", torch.zeros(0, 28, 28))
-    return rows, Measurements(*values, found), covered
+    return rows, Measurements(quality, centre, background, found), covered
 
 
 def groups_of(rows: pd.DataFrame) -> list[str]:
