@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Which pixels of a face photo help a face recognition network, and which do not? |
 # | **Outcome** | You can draw how good any photo is for a network and where, with two real networks, and say what the picture and its numbers mean. |
-# | **Time** | 10 minutes to read; 38 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 10 minutes to read; 17 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [Pixel-Level Face Image Quality Assessment for Explainable Face Recognition](https://arxiv.org/abs/2110.11001), Fig. 1 |
 #
 # You hand in a passport photo, and a machine answers: *quality too low*. What should you change? A single number cannot tell you. A pixel-level quality map (*PLQ map*, or *map* for short) can: it shows how useful each pixel is for recognising you.

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Remove what is lower than in clean faces, and inpaint something ordinary. Is the image then more useful for recognition? |
 # | **Outcome** | You can find an occluder without the clean photo, inpaint it, say whether that raised the quality by more than the noise, and say why nobody should enrol the result. |
-# | **Time** | 15 minutes to read; 117 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 15 minutes to read; 72 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.1, Fig. 2, 3, 4, 10; needs [00](00_quickstart.ipynb); [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb) help |
 #
 # If low pixels harm recognition, then replacing them must improve the image. The authors marked the low regions by hand. Here they are found automatically, and we know where they should be, because we placed the occluders ourselves.
@@ -33,6 +33,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 import plqlite
 from plqlite.experiments.inpainters import average_face, biharmonic, inpaint, mirror, navier_stokes, telea
@@ -50,6 +51,7 @@ from plqlite.faces import largest_face
 from plqlite.figures import draw_map
 from plqlite.reference import relative_level
 
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # so many maps are large as PNG
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
 found = {person: largest_face(photo) for person, photo in portraits.items()}

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map fall in exactly that place? |
 # | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how certain its result is, and say what it does not prove. |
-# | **Time** | 15 minutes to read; 53 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 15 minutes to read; 52 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
 # Nobody knows the true quality of a pixel, so there is nothing to compare a map with. But we can take quality *away*, in a place of our choice: there is nothing to recognise in a black square. If the map means what it says, the pixels under the square must lose quality.
@@ -33,6 +33,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy.stats import spearmanr
 
 import plqlite
@@ -56,6 +57,7 @@ from plqlite.experiments.statistics import (
 from plqlite.figures import draw_map
 from plqlite.reference import relative_level
 
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # so many maps are large as PNG
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
 faces = {

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a PLQ map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can make any portrait non-compliant in 33 ways, say which of them a PLQ map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 25 minutes to read; 89 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 25 minutes to read; 79 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines can recognise the bearer. Anyone whose photo does not comply should be told which rule it breaks, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat the study. Here everybody can: with a set simulated from a portrait in the public domain, and with photos of your own.
@@ -38,9 +38,10 @@ import plqlite
 from plqlite.experiments.icao import REFERENCE, WORN, align_simulated, icao_experiment, simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, simulate
 from plqlite.experiments.statistics import mean_over_identities, share_positive
-from plqlite.faces import REGIONS, largest_face
+from plqlite.faces import BOTH_EYES, REGIONS, largest_face
 from plqlite.figures import draw_map
-from plqlite.regions import face_regions, region_levels, region_z_scores, relative_level
+from plqlite.reference import mean_of_higher_half, relative_level
+from plqlite.regions import face_regions, low_regions, region_z_scores
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # 34 faces and 68 maps are large as PNG
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
@@ -67,15 +68,12 @@ variants.groupby(["kind", "measure"], sort=False)["variant"].agg(", ".join).to_f
 
 # %%
 face, simulated = simulate_all(portraits["astronaut"])
-crops, maps, levels = {}, {}, {}  # of each model: name of a variant -> crop, P, relative level
+crops, explained = {}, {}  # of each model: name of a variant -> crop, explanation
 for name, model in models.items():
     crops[name] = {slot: align_simulated(model, each, face) for slot, each in simulated.items()}
     images = torch.stack([crop.image for crop in crops[name].values()])  # (34, 3, H, W)
-    explanations = [plqlite.explain(model, batch) for batch in images.split(17)]
-    maps[name] = dict(zip(simulated, torch.cat([each.plq for each in explanations]).cpu()))
-    levels[name] = dict(
-        zip(simulated, relative_level(torch.cat([each.saliency for each in explanations])).cpu())
-    )
+    batches = [plqlite.explain(model, batch) for batch in images.split(17)]
+    explained[name] = dict(zip(simulated, [batch[index] for batch in batches for index in range(17)]))
 
 
 def title(slot):
@@ -101,62 +99,71 @@ def sheet(*kinds):
         photo.imshow(crops["sface"][slot].image.permute(1, 2, 0).cpu() / 255)
         photo.set_title(title(slot), fontsize=9)
         for axis, name in zip(below, models):
-            draw_map(axis, coarse(maps[name][slot]))
+            draw_map(axis, coarse(explained[name][slot].plq[0].cpu()))
+            axis.set_title(f"Q̂ = {explained[name][slot].scaled_quality.item():.2f}", fontsize=9)
     plt.show()
 
 
 sheet(*WORN)
 
 # %% [markdown]
-# *In each block, from top to bottom: what SFace sees, its map, and FaceNet's map. Red: of no use for recognition.* Covered parts tend to be red, but often the whole map turns red, as with dark glasses, a reflection on glasses or a face mask: it is scaled by the quality.
+# *In each block, from top to bottom: what SFace sees, its map, and FaceNet's map, each below the quality $\hat Q$ of the image. Yellow: useful for recognition; dark blue: of no use.* What is covered tends to be dark. But $P$ is scaled by $\hat Q$: under the black, blue and green face masks, all of FaceNet's map is dark, and does not say where the mask is.
 
 # %%
-for each in maps.values():
-    low = [
-        slot
-        for slot in each
-        if slot.startswith("face-mask") or slot in ("glasses-dark", "reflection-glasses")
-    ]
-    assert all(each[slot].mean() < each[REFERENCE].mean() / 2 for slot in low)
+reference = {name: each[REFERENCE] for name, each in explained.items()}
+for slot in ("face-mask-black", "face-mask-blue", "face-mask-green"):
+    assert explained["facenet"][slot].plq.mean() < 0.1 * reference["facenet"].plq.mean()
+    assert explained["facenet"][slot].scaled_quality < 0.1
+for name in models:  # what is covered is darker than it was
+    for slot in ("glasses-dark", "reflection-glasses", "face-mask-blue", "face-mask-white"):
+        mask = crops[name][slot].mask
+        assert explained[name][slot].plq[0, mask].mean() < 0.7 * reference[name].plq[0, mask].mean()
 
 sheet("colour", "illumination", "contrast")
 
 # %% [markdown]
-# *Colour, light and contrast.* SFace's map is gone when the photo is overexposed. FaceNet's turns greener there, and also when the photo is underexposed or low in contrast.
+# *Colour, light and contrast.* SFace's map is dark when the photo is overexposed. Both maps turn brighter when the photo is underexposed or low in contrast: where there are fewer grey levels, each of them counts for more.
 
 # %%
 sheet("blur", "distortion", "background", "pose", "expression")
 
 # %% [markdown]
-# *Camera, background and subject.* Blur wipes out SFace's map. A pincushion distortion wipes out FaceNet's, for this face.
+# *Camera, background and subject.* Blur costs SFace much of $\hat Q$, and little of the map. A pincushion distortion wipes out FaceNet's, for this face.
 
 # %%
-means = {name: {slot: plq.mean() for slot, plq in each.items()} for name, each in maps.items()}
-sface, facenet = means["sface"], means["facenet"]
-assert max(sface["illumination-over"], sface["blur-defocus"], sface["blur-motion"]) < 0.1 * sface[REFERENCE]
-assert facenet["distortion-pincushion"] < 0.1 * facenet[REFERENCE]
-for slot in ("illumination-over", "illumination-under", "contrast-low"):
-    assert facenet[slot] > 1.2 * facenet[REFERENCE]
+bright = {
+    name: {slot: (each.plq.mean() / reference[name].plq.mean()).item() for slot, each in variants.items()}
+    for name, variants in explained.items()
+}
+assert bright["sface"]["illumination-over"] < 0.55
+for name in models:
+    assert min(bright[name]["illumination-under"], bright[name]["contrast-low"]) > 1.2
+for slot in ("blur-defocus", "blur-motion"):
+    assert explained["sface"][slot].scaled_quality < 0.7 * reference["sface"].scaled_quality
+    assert bright["sface"][slot] > 0.7
+assert bright["facenet"]["distortion-pincushion"] < 0.25
 
 # %% [markdown]
-# ## The fall of the map
+# ## Lower than in clean faces
 #
-# A map that is red all over says that something is wrong, but not where. To see *where*, remove the level, as in [04](04_inpainting.ipynb), and compare with the reference. With $I$ the reference, $I'$ the non-compliant photo, and $\hat S$ the saliency behind $P$ ([03](03_saliency.ipynb)), on a slightly smoothed grid of 28×28:
-#
-# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the upper half of } \log\hat S$$
+# A map that is dark all over says that something is wrong, but not where. The **deviation** does: a z-score at each place, negative where level, signal and noise are lower than in clean faces ([04](04_inpainting.ipynb)). $\hat Q$ cancels in it. And it needs no compliant photo of the same person, which a first applicant does not have.
 
 
 # %%
-def falls(*names):
-    """Draw non-compliant photos, and where and how far the map of each network has fallen."""
-    _, axes = plt.subplots(3, len(names), figsize=(9, 4), dpi=60, layout="constrained")
-    for (photo, *below), slot in zip(axes.T, names):
+def deviation(name, slot):
+    """Return how far a variant is from clean faces, at each place."""
+    return explained[name][slot].deviation[0].cpu()
+
+
+def places(value, limit, *slots):
+    """Draw non-compliant photos, and a map of each by each network: red is lower."""
+    _, axes = plt.subplots(3, len(slots), figsize=(9 * len(slots) / 7, 4), dpi=80, layout="constrained")
+    for (photo, *below), slot in zip(axes.T, slots):
         photo.imshow(crops["sface"][slot].image.permute(1, 2, 0).cpu() / 255)
         photo.set_title(title(slot), fontsize=9)
         for axis, name in zip(below, models):
             mask, size = crops[name][slot].mask, models[name].size
-            fall = levels[name][REFERENCE] - levels[name][slot]
-            axis.imshow(fall, cmap="RdBu_r", vmin=-1.5, vmax=1.5, extent=(0, size, size, 0))
+            axis.imshow(value(name, slot), cmap="RdBu", vmin=-limit, vmax=limit, extent=(0, size, size, 0))
             if mask is not None:
                 axis.contour(mask.cpu(), levels=[0.5], colors="k", linewidths=0.7)
     for axis in axes.flat:
@@ -165,20 +172,62 @@ def falls(*names):
 
 
 chosen = ("headgear-beanie", "headgear-headscarf", "glasses-clear", "glasses-dark", "reflection-glasses")
-falls(*chosen, "face-mask-blue", "blur-defocus")
+places(deviation, 4, *chosen, "face-mask-blue", "blur-defocus")
 
 # %% [markdown]
-# *Red: the map has fallen; blue: it has risen; black outline: what was changed. Middle row: SFace; bottom row: FaceNet.* The beanie and the face mask show up in both, the headscarf and the glasses in FaceNet's, and only faintly in SFace's. None of them is sharp. Blur changes everything, so there is no outline to match.
+# *Red: lower than in clean faces; blue: higher (−4 to 4 standard deviations); black outline: what was changed. Middle row: SFace; bottom row: FaceNet.* Beanie and face mask stand out in both, the reflection in FaceNet's; the clear glasses are faint. Nothing is sharp: SFace has 7×7 cells, and FaceNet 3×3. Her fringe is red, too, with or without glasses: it is lower than other people's foreheads. And blur, which is everywhere, shows in no place.
+
+# %%
+for name in models:
+    under = {}
+    for slot in (*chosen, "face-mask-blue"):
+        z, mask = deviation(name, slot), crops[name][slot].mask.cpu()
+        under[slot] = z[mask].mean()
+        assert under[slot] < min(0, z[~mask].mean())
+    assert max(under["headgear-beanie"], under["face-mask-blue"]) < -1.5 < -1 < under["glasses-clear"]
+assert under["reflection-glasses"] < -1.5  # FaceNet's
+
+# %% [markdown]
+# ## Lower than before
+#
+# If there is a compliant photo $I$ of the same person, the map of the non-compliant one, $I'$, can be compared with it. With $\hat S$ the saliency behind $P$ ([03](03_saliency.ipynb)), on a slightly smoothed grid of 28×28, the map has fallen by
+#
+# $$F = \ell(I) - \ell(I'),\qquad \ell = \log\hat S - \text{mean of the upper half of } \log\hat S$$
+
+
+# %%
+def minus_fall(name, slot):
+    """Return how far the level of a map has risen since the reference."""
+    before, after = (relative_level(explained[name][each].saliency)[0].cpu() for each in (REFERENCE, slot))
+    return after - before
+
+
+places(minus_fall, 1.5, *chosen, "face-mask-blue", "blur-defocus")
+
+# %% [markdown]
+# *Red: the map has fallen; blue: it has risen (−1.5 to 1.5).* The fringe, which is there before and after, is gone. And the fall is finer than the deviation, since it has no cells: on this face, it shows the clear glasses better.
 #
 # ## Nine faces, not one
 #
 # One portrait proves nothing. `icao_experiment` makes all nine sample faces non-compliant in every way and measures, for each photo:
 #
 # - how far the quality falls, $\Delta_{\hat Q} = \hat Q(I) - \hat Q(I')$ (Eq. 8);
-# - where only a part of the image was changed: how well the fall of the map finds that part. The AUC of $F$ is the probability that a changed place has fallen further than an unchanged one: 1 is perfect, ½ is chance.
+# - where only a part of the image was changed: how well that part is found. The AUC of the deviation is the probability that a changed place is lower than an unchanged one: 1 is perfect, ½ is chance. The AUC of $F$ is the same for the fall;
+# - the z-score of each part of the face. `advise` names a part if it is below an *alarm* (both are explained below).
 
 # %%
 rows = icao_experiment(list(models.values()), portraits)
+
+
+def named_parts(row):
+    """Return the parts of a face that are below their alarms, the most unusual first."""
+    alarms = models[row["model"]].reference_statistics.alarms
+    return sorted(
+        (part for part in alarms if row[part] < alarms[part]), key=lambda part: -row[part] / alarms[part]
+    )
+
+
+rows["named"] = rows.apply(named_parts, axis=1)
 tables = {name: part for name, part in rows.groupby("model", sort=False)}
 worn = {name: part[part["kind"].isin(WORN)] for name, part in tables.items()}
 print("faces lost:", (~rows["found"]).sum(), "of", len(rows))
@@ -186,46 +235,72 @@ print("faces lost:", (~rows["found"]).sum(), "of", len(rows))
 _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
 for axis, (name, part) in zip(axes, tables.items()):
     local = part[part["kind"].isin([*WORN, "expression"])]
-    for line, (_, values) in enumerate(local.groupby("slot", sort=False)["auc"]):
-        axis.plot(values, [line] * len(values), ".", color="0.6")
-        axis.plot(values.mean(), line, "|", color="C3", markersize=14, markeredgewidth=2)
+    for line, (_, values) in enumerate(local.groupby("slot", sort=False)):
+        axis.plot(values["auc_deviation"], [line] * len(values), ".", color="0.6")
+        for column, colour, label in (("auc_deviation", "C3", "deviation"), ("auc", "C0", "fall F")):
+            style = {"color": colour, "markersize": 14, "markeredgewidth": 2}
+            axis.plot(values[column].mean(), line, "|", label=label if line == 0 else None, **style)
     axis.axvline(0.5, color="k", lw=0.7)
-    axis.set(title=name, xlabel="AUC of the fall", xlim=(0, 1))
+    axis.set(title=name, xlabel="AUC", xlim=(0, 1))
     axis.set_yticks(range(local["slot"].nunique()), local["slot"].unique(), fontsize=8)
 axes[0].invert_yaxis()
+axes[0].legend(loc="upper left", fontsize=8)
 plt.show()
 
+clear = rows[(rows["image"] == "astronaut") & (rows["slot"] == "glasses-clear")]
+assert (clear["auc"] > clear["auc_deviation"] + 0.05).all()
+
 # %% [markdown]
-# *One dot for each face; red: their mean.* Now the paper's findings, one by one.
+# *Red: mean of the deviation's AUC over the faces, with a grey dot for each of them; blue: mean of the fall's.* Now the paper's findings, one by one.
 #
-# ### Occluded parts are low: reproduced against the clean photo, not without it
+# ### Occluded parts are low: reproduced, and found without the clean photo
 #
-# Headgear, glasses, reflections and face masks together. Besides the AUC of $F$ there are three more: of the fall of $P$ itself; of $\ell(I')$ alone, without the clean photo; and, as a control, of the fall that a *blur* of the whole photo causes, for the same places.
+# Headgear, glasses, reflections and face masks together. Besides the AUCs of the deviation and of $F$ there are three more: of the fall of $P$ itself; of $\ell(I')$ alone; and, as a control, of the fall that a *blur* of the whole photo causes, for the same places.
 
 # %%
 for name, part in worn.items():
-    columns = ("auc", "auc_plq", "auc_alone", "auc_blur")
-    fall, plq, alone, blur = (mean_over_identities(part[each], part["identity"]) for each in columns)
-    text = f"F {fall.mean:.1f}, fall of P {plq.mean:.2f}, ℓ alone {alone.mean:.2f}, control {blur.mean:.1f}"
-    print(f"{name}, {fall.count} images: {text}")
-    assert fall.low > 0.75 and plq.low > 0.5 and fall.mean > plq.mean
+    columns = ("auc_deviation", "auc", "auc_plq", "auc_alone", "auc_blur")
+    z, fall, plq, alone, blur = (mean_over_identities(part[each], part["identity"]) for each in columns)
+    print(f"{name}, {fall.count} images: deviation {z.mean:.2f}, F {fall.mean:.1f}, ", end="")
+    print(f"fall of P {plq.mean:.2f}, ℓ alone {alone.mean:.2f}, control {blur.mean:.1f}")
+    assert z.low > 0.75 and fall.low > 0.72 and plq.low > 0.65
+    assert z.mean > fall.mean > plq.mean
     assert 0.5 < alone.mean < 0.6
     assert abs(blur.mean - 0.5) < 0.03
+    print("  deviation:", part.groupby("kind")["auc_deviation"].mean().round(1).to_dict())
 
 # %% [markdown]
-# The fall of $P$ finds the places less well, because where $\hat Q$ falls, $P$ falls everywhere. Without the clean photo the map is little better than chance: covered parts fall to about the average of the map, as [05](05_random_masks.ipynb) found for squares. So advice on a single photo has to compare it with something else; we will come to that.
+# Without the clean photo, the deviation finds the places at least as well as the fall does with it. Two witnesses do worse: where $\hat Q$ falls, $P$ falls everywhere; and without reference statistics, the level of the map is little better than chance, for what is covered falls to about the average of the map, as [05](05_random_masks.ipynb) found for squares. Of the four kinds, reflections are found worst: shine on the skin is hardly found at all.
+#
+# ### Darkened eyes: found, but seldom called out
+
+# %%
+for name, part in worn.items():
+    dark = part[part["slot"] == "glasses-dark"]
+    touched = sum(row.lowest in row.touched for row in dark.itertuples())
+    named = sum(bool({"left eye", "right eye", BOTH_EYES, "nose"} & set(each)) for each in dark["named"])
+    print(
+        f"{name}: under the glasses is the lowest part in {touched / 9:.1f} of the faces; named in {named} of 9"
+    )
+    assert dark["auc_deviation"].mean() > 0.82
+    assert touched >= 6 and named <= 4
+    assert part[part["slot"] == "reflection-skin"]["auc_deviation"].mean() < 0.65
+
+# %% [markdown]
+# The deviation finds dark glasses (its AUC is 0.9 for both networks), and under them is the lowest part of most faces. But it is rarely as low as an alarm wants it.
 #
 # ### Only the frame of glasses is low: reproduced in part
 #
-# Clear glasses: does the map fall further on the frame than behind the lenses? `region_levels` measures any region; here we give it the frame and what the frame encloses.
+# Clear glasses: does the map fall further on the frame than behind the lenses? We compare the mean level of $\log\hat S$ on the frame, and in what the frame encloses.
 
 
 # %%
-def frame_and_lenses(saliency, frame):
+def frame_and_lenses(pair, frame):
     """Return how far the map falls on the frame and behind the lenses; saliency without and with glasses."""
     lenses = torch.from_numpy(binary_fill_holes(frame.cpu())).to(frame.device) & ~frame
-    before, after = region_levels(saliency, torch.stack([frame, lenses]))  # (2,) each
-    return (before - after).tolist()
+    log = pair.clamp_min(1e-30).log()  # (2, H, W)
+    before, after = log - mean_of_higher_half(log)[:, None, None]
+    return [(before - after)[region].mean().item() for region in (frame, lenses)]
 
 
 faces = {person: largest_face(photo) for person, photo in portraits.items()}
@@ -266,19 +341,30 @@ yardstick = {name: between_subjects(saliency) for name, saliency in reference_sa
 correlation = {name: part.groupby("slot")["rank_correlation"].mean() for name, part in tables.items()}
 colours = ["colour-cast", "colour-grey", "colour-saturated"]
 for name, part in tables.items():
-    colour, mask = correlation[name][colours].min(), correlation[name]["face-mask-blue"]
-    print(f"{name}: colour {colour:.2f}, face mask {mask:.1f}, two subjects {yardstick[name]:.1f}")
-    assert colour > 0.93
+    colour, mask = correlation[name][colours], correlation[name]["face-mask-blue"]
+    print(f"{name}: colour {colour.mean():.2f}, face mask {mask:.1f}, two subjects {yardstick[name]:.1f}")
+    assert colour.min() > 0.93
     assert max(mask, yardstick[name]) < 0.87
     moved = part[part["kind"] == "colour"]["delta_q"].abs().mean()
-    assert moved < (0.07 if name == "sface" else 0.15)
+    assert abs(moved - (0.03 if name == "sface" else 0.08)) < 0.02
 
 # %% [markdown]
-# The map keeps its order. $\hat Q$ moves all the same, by 0.05 (SFace) and 0.13 (FaceNet) on average, up in some photos and down in others.
+# The map keeps its order. $\hat Q$ moves a little, by 0.03 (SFace) and 0.08 (FaceNet) on average, up in some photos and down in others.
 #
-# ### The lit side is lower than the shaded one: reproduced
-#
-# In z-scores (explained below; left is left in the picture): compared with the reference of the same subject, do the eye and cheek on the lit side fall further than those on the shaded side? And are they lower, without that comparison?
+# ### The lit side is lower than the shaded one: reproduced against the clean photo
+
+# %%
+turned = ("illumination-left", "illumination-right", "pose-yaw", "pose-pitch", "pose-roll")
+places(deviation, 4, *turned)
+places(minus_fall, 1.5, *turned)
+
+for name in models:
+    for slot, is_left in (("illumination-left", True), ("illumination-right", False)):
+        left, right = (half.mean() for half in minus_fall(name, slot).chunk(2, dim=1))
+        assert (left < right) == is_left
+
+# %% [markdown]
+# *Above: the deviation; below: the fall. Red is lower; middle rows: SFace, bottom rows: FaceNet.* In the fall, the half where the light comes from is the redder one. In the deviation this is hard to see. And the nine? In z-scores of the deviation (left is left in the picture): compared with the reference of the same subject, do the eye and cheek on the lit side fall further than those on the shaded side? And are they lower, without that comparison?
 
 # %%
 for name, part in tables.items():
@@ -287,232 +373,236 @@ for name, part in tables.items():
     tilt = (left - right).unstack("slot")  # above 0: the left is the higher
     change = tilt[["illumination-left", "illumination-right"]].sub(tilt[REFERENCE], axis=0)
     further, lower = (
-        ((each["illumination-left"] < 0).sum() + (each["illumination-right"] > 0).sum()) / (2 * len(each))
+        (each["illumination-left"] < 0).sum() + (each["illumination-right"] > 0).sum()
         for each in (change, tilt)
     )
-    print(f"{name}: the lit side falls further in a share of {further:.1f}, and is lower in {lower:.1f}")
-    assert further > 0.75 and lower > 0.75
-    assert change["illumination-left"].mean() < -0.5 < 0.5 < change["illumination-right"].mean()
+    print(f"{name}: of 18, the lit side falls further in {further}, and is lower in {lower}")
+    assert further >= (16 if name == "sface" else 12) and 10 <= lower <= 15
 
 # %% [markdown]
-# Why? One guess: overexposed skin is flat, while the shaded side, dark as it is, keeps its texture. Nothing here proves it.
+# Against the clean photo: nearly always for SFace, mostly for FaceNet. Without it, two in three, where one in two is chance. Why the lit side? One guess: overexposed skin is flat, while the shaded side, dark as it is, keeps its texture. Nothing here proves it.
+#
+# ### Pose: not found
+#
+# Is a part named in a turned face where none is named in the reference? And does the quality fall?
+
+# %%
+for name, part in tables.items():
+    clean = part[part["slot"] == REFERENCE].set_index("image")["named"]
+    pose = part[part["kind"] == "pose"]
+    newly = pose["named"].astype(bool) & ~pose["image"].map(clean).astype(bool)
+    print(f"{name}: a part is newly named in {newly.sum()} of {len(pose)} turned faces")
+    fall = mean_over_identities(pose["delta_q"], pose["identity"])
+    assert newly.sum() <= 5
+    assert fall.low < 0 < fall.mean < 0.1
+
+# %% [markdown]
+# Hardly ever, and the mean fall of $\hat Q$ is too small to tell from zero with nine faces. Part of the reason is ours: a warped photo hides nothing that a turned head would hide, and SFace turns a rolled head upright before it looks. Of the two *real* turned heads below, SFace notices one.
 #
 # ### Small effects of background, low contrast and distortion: reproduced for the map's order, and for the background
 
 # %%
 small = ["background-busy", "contrast-low", "distortion-barrel", "distortion-pincushion"]
-fall = {name: part.groupby("kind")["delta_q"].mean() for name, part in tables.items()}
+fall = {
+    (name, kind): mean_over_identities(values["delta_q"], values["identity"])
+    for name, part in tables.items()
+    for kind, values in part.groupby("kind")
+}
 for name in models:
     assert correlation[name][small].min() > 0.9 > yardstick[name]
     assert correlation[name]["background-busy"] > 0.97
-    assert abs(fall[name]["background"]) < 0.03
-    print(name, {kind: f"{fall[name][kind]:+.1f}" for kind in ("contrast", "distortion")})
-assert fall["sface"]["contrast"] > 0.05 > -0.05 > fall["sface"]["distortion"]
-assert fall["facenet"]["distortion"] > 0.05 > -0.05 > fall["facenet"]["contrast"]
+    assert abs(fall[name, "background"].mean) < 0.03
+expected = {("sface", "contrast"): 0.06, ("facenet", "contrast"): -0.07, ("facenet", "distortion"): 0.1}
+assert all(abs(fall[which].mean - mean) < 0.02 for which, mean in expected.items())
+assert fall["sface", "distortion"].low < 0 and abs(fall["sface", "distortion"].mean) < 0.05
+print("smallest rank correlation:", {name: f"{correlation[name][small].min():.2f}" for name in models})
 
 # %% [markdown]
-# A busy background changes next to nothing, but little of it is visible in an aligned face, and in the small group photos only part of it is found and replaced. Under low contrast and distortion the map's order agrees better with the reference than the orders of two subjects agree, but $\hat Q$ moves by about 0.1: distortion costs FaceNet and helps SFace, and with low contrast it is the other way round.
+# A busy background changes next to nothing, but little of it is visible in an aligned face, and in the small group photos only part of it is found and replaced. Under low contrast and distortion the map's order agrees better with the reference than the orders of two subjects agree. $\hat Q$ moves: distortion costs FaceNet 0.1, but SFace nothing; low contrast costs SFace 0.06, and helps FaceNet as much.
 #
 # ### Parts distorted by an expression are lower: hardly reproduced
-#
-# The AUC of the three expressions is between ½ and 0.6, except for FaceNet's open mouth. Our expressions are warped photos, with the texture of the face as it was before: to a network they may look less strange than the real ones in the paper.
 
 # %%
 for name, part in tables.items():
-    auc = part[part["kind"] == "expression"].groupby("slot")["auc"].mean()
-    print(name, {slot.removeprefix("expression-"): round(value, 1) for slot, value in auc.items()})
-    near = auc.drop("expression-open-mouth") if name == "facenet" else auc
-    assert near.between(0.45, 0.65).all() and auc.max() < 0.8
-assert auc["expression-open-mouth"] > 0.65  # FaceNet's
+    expression = part[part["kind"] == "expression"].groupby("slot")[["auc_deviation", "auc"]].mean()
+    print(name, {slot.removeprefix("expression-"): f"{auc:.1f}" for slot, auc in expression["auc"].items()})
+    assert expression.drop("expression-open-mouth").max(axis=None) < 0.65
+    assert 0.6 < expression.loc["expression-open-mouth", "auc_deviation"] < 0.75
 
 # %% [markdown]
+# The deviation finds an open mouth a little (its AUC is 0.65 and 0.68), and neither a grimace nor closed eyes; the fall (printed) does no better. Our expressions are warped photos, with the texture of the face as it was before: to a network they may look less strange than the real ones in the paper.
+#
 # ### What costs most?
 #
-# The mean fall for each kind, with its rank and the interval over the nine subjects: of $\hat Q$ (Eq. 8) in the upper row, of $Q$ itself in the lower.
+# The mean fall of $\hat Q$ (Eq. 8) for each kind, with its rank and the interval over the nine subjects:
+
 
 # %%
-reference = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])["quality"]
-before = reference.loc[list(zip(rows["model"], rows["image"]))].to_numpy()
-rows["fall of 1000 Q"] = 1000 * (before - rows["quality"])
-rows["fall of Q̂"] = rows["delta_q"]
-
-
-def ranking(axis, name, column):
-    """Draw the mean fall of each kind as a bar, the largest first; return the means."""
-    part = rows[(rows["model"] == name) & (rows["slot"] != REFERENCE)]
-    means = {
-        kind: mean_over_identities(values[column], values["identity"])
-        for kind, values in part.groupby("kind")
-    }
-    ranked = sorted(means, key=lambda kind: -means[kind].mean)
+def ranking(axis, name):
+    """Draw the mean fall of each kind as a bar, the largest first."""
+    kinds = [kind for model, kind in fall if model == name and kind != REFERENCE]
+    ranked = sorted(kinds, key=lambda kind: -fall[name, kind].mean)
     for rank, kind in enumerate(ranked, start=1):
-        mean, low, high, _ = means[kind]
+        mean, low, high, _ = fall[name, kind]
         axis.barh(rank, mean, color="C0" if mean > 0 else "C2", alpha=0.7)
         axis.plot([low, high], [rank, rank], color="k", lw=1)
-        axis.text(1.02, rank, f"{mean:+.3g}", va="center", fontsize=8, transform=axis.get_yaxis_transform())
+        axis.text(1.02, rank, f"{mean:+.2f}", va="center", fontsize=8, transform=axis.get_yaxis_transform())
     axis.set_yticks(range(1, 13), [f"{rank}. {kind}" for rank, kind in enumerate(ranked, 1)], fontsize=8)
-    axis.set(title=name, xlabel=column)
+    axis.set(title=name, xlabel="fall of Q̂")
     axis.invert_yaxis()
     axis.axvline(0, color="k", lw=0.7)
-    return means
 
 
-_, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained", sharex="row")
-cost = {
-    (name, column): ranking(axis, name, column)
-    for line, column in zip(axes, ("fall of Q̂", "fall of 1000 Q"))
-    for axis, name in zip(line, models)
-}
+_, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharex=True)
+for axis, name in zip(axes, models):
+    ranking(axis, name)
 plt.show()
 
 # %%
 for name, part in tables.items():
-    raw = {kind: mean.mean for kind, mean in cost[name, "fall of 1000 Q"].items()}
-    most = sorted(raw, key=raw.get)[-2:]
+    most = sorted((kind for model, kind in fall if model == name), key=lambda kind: -fall[name, kind].mean)[
+        :2
+    ]
     assert "blur" in most and (name == "sface" or "face mask" in most)
-    assert cost[name, "fall of 1000 Q"]["blur"].low > 0
+    assert fall[name, "blur"].low > 0.1
     blurred = part[part["kind"] == "blur"]
-    assert len(blurred) == 18 and (blurred[list(REGIONS)].min(axis=1) < -3).sum() <= 5
-    scaled = plqlite.scale_quality(
-        torch.tensor(reference[name].to_numpy()), models[name].scaling.alpha, models[name].scaling.r
-    )
-    if name == "sface":
-        assert (scaled < 0.15).sum() == 7
-mask = {name: cost[name, "fall of Q̂"]["face mask"] for name in models}
-assert mask["facenet"].low > 0.1 and mask["sface"].low < 0 < mask["sface"].high
+    lowest = models[name].reference_statistics.quality_percentiles[1]  # Q of the lowest 1 %
+    assert len(blurred) == 18 and blurred["named"].astype(bool).sum() <= 3
+    assert (blurred["quality"] > lowest.item()).all()
+assert fall["facenet", "face mask"].low > 0.2 and fall["sface", "face mask"].mean < 0.12
 for part in worn.values():
-    assert part[part["kind"] == "face mask"]["auc"].mean() > 0.8
+    assert part[part["kind"] == "face mask"]["auc_deviation"].mean() > 0.8
 
 # %% [markdown]
-# Three things to bear in mind. SFace gives seven of the nine references a $\hat Q$ below 0.15, and what is near 0 cannot fall: its mean falls of $\hat Q$ come from two subjects, which is why we look at $Q$, too. The ranks are those of our simulations at full strength, not of the rules themselves, and where intervals overlap, the order is not settled. And six of the nine subjects come from one photo, so the intervals are probably too narrow.
+# The ranks are those of our simulations at full strength, not of the rules themselves, and where intervals overlap, the order is not settled. And six of the nine subjects come from one photo, so the intervals are probably too narrow.
 #
-# What remains: for both networks blur is one of the two kinds that cost most, and yet advice (below) names a region in at most five of the 18 blurred photos: blur is everywhere. A face mask costs FaceNet much of its $\hat Q$; for SFace, nine faces do not settle it. And yet both maps show the mask. So quality and map answer different questions, and advice needs both.
+# What remains: for both networks blur is one of the two kinds that cost most, and yet advice (below) has nothing to say about nearly all of the 36 blurred photos: blur is in no place in particular, and a $Q$ as low as theirs is not rare among everyday photos. A face mask costs FaceNet much of its $\hat Q$, and SFace little. And yet both find the mask. So quality and map answer different questions, and advice needs both.
 #
 # ## Advice in words
 #
-# There are eight regions, placed where the parts of an aligned face are. For each, $\ell_r$ is the mean of $\log\hat S$ over the pixels of the region, less that of the upper half of the map. It is compared with *reference statistics*, those of 100 clean faces, and becomes a z-score:
+# There are eight regions, placed where the parts of an aligned face are. The z-score of a region is the mean of the lowest quarter of the deviation's pixels in it (a quarter, since an occluder need not cover all of it); "both eyes" is the mean of the two. A part is *named* if its z-score is below its *alarm*. Each part has an alarm of its own, for foreheads vary more from face to face than noses do.
 #
-# $$z_r = \frac{\ell_r - \mu_r}{\sigma_r}$$
-#
-# The means $\mu_r$ and standard deviations $\sigma_r$ come with the package; `data_scripts/calibrate.py` measured them on 100 LFW photos, the "development photos". Here is the rule, for one image:
+# The reference statistics come with the package: `data_scripts/calibrate.py` learnt them from 134 everyday photos of faces that nothing covers, the "development photos". The alarms were chosen so that 5 % of faces from *other sources*, blurred and dark ones among them, raise one. Here is the rule by hand, for one image:
 
 # %%
-model = models["sface"]
+model, z = models["sface"], {}
 explanation = plqlite.explain(model, crops["sface"]["face-mask-blue"].image[None])
-levels_of_regions = region_levels(explanation.saliency, face_regions(model))[0].cpu()  # (8,)
-statistics = model.reference_statistics
-by_hand = (levels_of_regions - statistics.region_mean) / statistics.region_std
-z = region_z_scores(explanation.saliency, model)
+for part, mask in zip(REGIONS, face_regions(model)):
+    inside = explanation.deviation[0].cpu()[mask].sort().values
+    z[part] = inside[: len(inside) // 4].mean().item()
+z[BOTH_EYES] = (z["left eye"] + z["right eye"]) / 2
+alarms = model.reference_statistics.alarms
+named = sorted((part for part in alarms if z[part] < alarms[part]), key=lambda part: -z[part] / alarms[part])
+print("alarms:", alarms)
+print("named: ", named)
 
-torch.testing.assert_close(by_hand, torch.cat(list(z.values())).cpu())
+by_library = region_z_scores(explanation.deviation, model)
+assert z.keys() == by_library.keys()
+assert all(abs(z[part] - by_library[part].item()) < 1e-4 for part in z)
+assert named == list(low_regions(explanation))
 
 # %% [markdown]
-# `advise` names the regions with a z-score below −3, the lowest first, and says what that *may* mean and where $Q$ ranks among the development photos. It guesses no further: a low forehead is a low forehead, whether under a cap or a fringe.
+# `advise` names these parts, the most unusual first (and neither eye alone, if both eyes are named), and says what that *may* mean and where $Q$ ranks among the development photos. It guesses no further: a low forehead is a low forehead, whether under a cap or a fringe.
 
 
 # %%
 def consult(name, image, title):
-    """Draw an image with its regions, their z-scores, and the advice."""
+    """Draw an image with its regions, their z-scores and alarms, and the advice."""
     model = models[name]
     advice = plqlite.advise(model, plqlite.explain(model, image[None]))
     _, (left, right) = plt.subplots(1, 2, figsize=(9, 2.2), width_ratios=(1, 3), dpi=80, layout="constrained")
     left.imshow(image.permute(1, 2, 0).cpu() / 255)
     for region, mask in zip(REGIONS, face_regions(model)):
-        left.contour(mask, levels=[0.5], colors="r" if region in advice.low else "w", linewidths=0.8)
+        low = region in advice.low or (BOTH_EYES in advice.low and "eye" in region)
+        left.contour(mask, levels=[0.5], colors="r" if low else "w", linewidths=0.8)
     left.set_axis_off()
-    left.set_title(title, fontsize=9)
-    colours = ["C3" if region in advice.low else "0.6" for region in advice.z]
+    left.set_title(f"{name}: {title}", fontsize=9)
+    alarms = model.reference_statistics.alarms
+    colours = ["C3" if part in advice.low else "0.6" for part in advice.z]
     right.bar(list(advice.z), list(advice.z.values()), color=colours)
-    right.axhline(-3, color="C3", lw=0.8, ls="--")
+    right.plot(list(alarms), list(alarms.values()), "k_", markersize=24, label="alarm")
     right.axhline(0, color="k", lw=0.7)
-    right.tick_params(axis="x", labelsize=8)
-    right.set(ylabel="z", ylim=(-10, 6))
-    text = advice.text.replace("). May", ").\nMay").replace("photos. No", "photos.\nNo")
-    right.set_title(text, fontsize=8, loc="left")
+    right.set_xticks(range(len(alarms)), [part.replace(" ", "\n") for part in alarms], fontsize=8)
+    right.set(ylabel="z", ylim=(-8, 2))
+    right.legend(loc="lower left", fontsize=8)
+    right.set_title(advice.text.replace("). May", ").\nMay"), fontsize=8, loc="left")
     plt.show()
     return advice
 
 
-mask = consult("facenet", crops["facenet"]["face-mask-green"].image, "FaceNet: a face mask")
-glare = consult("facenet", crops["facenet"]["reflection-glasses"].image, "FaceNet: a reflection")
-blurred = consult("facenet", crops["facenet"]["blur-motion"].image, "FaceNet: motion blur")
-plain = consult("facenet", crops["facenet"][REFERENCE].image, "FaceNet: the reference")
-fringe = consult("sface", crops["sface"]["face-mask-green"].image, "SFace: a face mask")
+mask = consult("facenet", crops["facenet"]["face-mask-green"].image, "a face mask")
+glare = consult("facenet", crops["facenet"]["reflection-glasses"].image, "a reflection")
+blurred = consult("facenet", crops["facenet"]["blur-motion"].image, "motion blur")
+plain = consult("facenet", crops["facenet"][REFERENCE].image, "the reference")
+paper = consult("sface", crops["sface"]["face-mask-white"].image, "a face mask")
+dark = consult("sface", crops["sface"]["glasses-dark"].image, "dark glasses")
 
 # %%
-assert {"mouth", "chin"} <= set(mask.low)
-assert "something in front of the lower face" in mask.text
-assert glare.low[0] in ("left eye", "right eye")
-assert blurred.low == [] and blurred.percentile < 5
+assert {"mouth", "chin"} <= set(mask.low) and {"nose", "mouth"} <= set(paper.low)
+assert all("something in front of the lower face" in each.text for each in (mask, paper))
+assert glare.low == [BOTH_EYES] and "reflections" in glare.text
 assert plain.low == [] and plain.text.startswith("Nothing")
-assert fringe.low[0] == "forehead"
-for slot in ("reflection-glasses", "blur-motion", REFERENCE):
-    explanation = plqlite.explain(models["sface"], crops["sface"][slot].image[None])
-    assert plqlite.advise(models["sface"], explanation).low[0] == "forehead"
+assert blurred.low == dark.low == [] and blurred.percentile < 20
+assert min(dark.z, key=dark.z.get) == "nose"
 
 # %% [markdown]
-# For FaceNet, advice is right all four times. For SFace, it names the astronaut's forehead first in all four photos, even in the reference: to SFace her fringe is unusual, and advice, which compares her with other people, cannot know that it is hers.
+# Four of the six are right. The other two are misses: of the blurred photo advice says nothing but its low rank, and the dark glasses do not reach the alarms of SFace.
 #
 # ### How often is it right?
 #
-# **On the nine sample faces**, with the twelve variants that cover a part of the face: is the region with the lowest z-score one that is touched? (*Touched*: a tenth of it or more was changed.) Two guesses that ignore the non-compliant photo serve as baselines: always the nose, which is touched most often, and the lowest region of the *reference*.
+# **On the nine sample faces**, with the twelve variants that cover a part of the face: is the region with the lowest z-score one that is touched? (*Touched*: a tenth of it or more was changed.) Two guesses that ignore the non-compliant photo serve as baselines: always the nose, which is touched most often, and the lowest region of the *reference*. And how often is a part named, and the first one right?
+
 
 # %%
+def first_is_right(row):
+    """Whether the first part that is named was touched."""
+    first = row["named"][0]
+    return (
+        bool({"left eye", "right eye"} & set(row["touched"]))
+        if first == BOTH_EYES
+        else first in row["touched"]
+    )
+
+
 for name, part in worn.items():
     right = pd.Series([row.lowest in row.touched for row in part.itertuples()], part.index)
     nose = pd.Series(["nose" in touched for touched in part["touched"]], part.index)
     before = tables[name].query("slot == @REFERENCE").set_index("image")["lowest"]
     stale = np.mean([before[row.image] in row.touched for row in part.itertuples()])
-    named = part[list(REGIONS)].min(axis=1) < -3
     share = share_positive(right, part["identity"])
-    print(
-        f"{name}: right in a share of {share.mean:.1f} of {share.count}, always the nose: {nose.mean():.1f}"
-    )
-    print(
-        f"  of those where a region is named: {right[named].mean():.1f}, always the nose: {nose[named].mean():.1f}"
-    )
-    expected = {"sface": (0.79, 0.66, 0.9, 0.38), "facenet": (0.87, 0.81, 0.93, 0.49)}[name]
-    assert np.allclose([*share[:3], stale], expected, atol=0.04)
-    assert 0.63 < nose.mean() < 0.7
-    assert 0.6 < named.mean() < 0.75
-    assert right[named].mean() > max(0.8 + 0.1 * (name == "facenet"), nose[named].mean() + 0.1)
+    named = part["named"].astype(bool)
+    first = part[named].apply(first_is_right, axis=1)
+    print(f"{name}: the lowest is right in a share of {share.mean:.1f}, always the nose: {nose.mean():.1f}")
+    expected = {"sface": (0.84, 0.79, 0.89, 0.37), "facenet": (0.89, 0.83, 0.94, 0.44)}[name]
+    assert np.allclose([*share[:3], stale], expected, atol=0.03)
+    assert 0.63 < nose.mean() < 0.7 and 0.4 < named.mean() < 0.62
+    assert first.mean() > 0.92 and first.mean() > nose[named].mean()
+    shares = named.groupby(part["kind"]).mean()
+    assert shares["face mask"] > 0.9 and shares["glasses"] < 0.4 and shares["headgear"] < 0.5
+    assert named[part["slot"] == "reflection-glasses"].mean() > 0.7
     assert right[part["slot"] == "reflection-skin"].mean() < 0.5
-fringe = worn["sface"].query("image == 'astronaut'")
-assert (fringe["lowest"] == "forehead").all()
 
 # %% [markdown]
-# Our aim was 80 %. FaceNet reaches 87 % [81, 93], SFace 79 % [66, 90]. For SFace the astronaut's fringe is lower than anything that we put on her, and both networks mostly miss shine on the skin. Always saying "nose" is right in two thirds of the images, because most of the twelve touch it; the lowest region of the reference is touched in 38 % (SFace) and 49 % (FaceNet). In a third of the images advice names no region at all; where it names one, the first is right in more than 80 % (SFace) and 90 % (FaceNet).
+# The lowest region is right in 84 % [79, 89] for SFace and 89 % [83, 94] for FaceNet; our aim was 80 %. Both networks mostly miss shine on the skin. Always saying "nose" is right in two thirds of the images, because most of the twelve touch it; the lowest region of the reference is touched in 37 % (SFace) and 44 % (FaceNet). But in about half of the images advice names no part at all: it names one in nearly all photos with a face mask and most with a reflection on glasses, but in fewer than half of those with headgear or other glasses. Where it names one, the first is nearly always right.
 #
-# **On 100 photos of LFW** (ten subjects with ten photos each), with one region covered by a block in one of the twelve colours of [06](06_mask_colours.ipynb), 800 images for each network, `python data_scripts/check_advice.py FOLDER --out advice.csv` printed the following, with 95 % intervals over subjects. The reference statistics were those of the *other* nine subjects:
-#
-# | | SFace | FaceNet |
-# |---|---|---|
-# | the lowest region is the covered one | 95 % [95, 96] | 98 % [97, 99] |
-# | a region is named, and the first is the covered one | 83 % [80, 86] | 89 % [88, 91] |
-# | where one is named, the first is the covered one | 99 % [98, 100] | 100 % [99, 100] |
-# | nothing is said about a clean face | 92 % [85, 98] | 94 % [88, 99] |
-#
-# Our aims were 93 % (SFace), 85 % (FaceNet) and, for clean faces, 90 %. The lowest region reaches them; if an image in which no region is named counts as a miss, SFace's 83 % does not. Nine in ten clean faces are left alone, but the intervals extend below that.
+# **On 208 photos from seven sources**, each judged by what was learnt from the other six, `data_scripts/check_advice.py` counts how often a part is named behind drawn occluders: for SFace and FaceNet in 94 and 98 % of those with a surgical mask, scarf 90 and 93 %, hair 76 and 63 %, hand 71 and 44 %, dark glasses 50 and 22 %, clear glasses 18 and 11 %, and in 7 and 5 % of the faces that nothing covers ([all of its numbers](../docs/deviation.md)). Where a part is named, it is nearly always a covered one, clear glasses aside. FaceNet, whose 3×3 cells are each wider than an eye, hardly sees glasses.
 #
 # ### Real photos
 #
 # Some of the nine sample faces, just as they are, are far from being passport photos. What does advice say?
 
 # %%
-clean = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])[list(REGIONS)]
-named = {who: z[z < -3].sort_values().index.tolist() for who, z in clean.iterrows() if z.min() < -3}
-for (name, person), regions in named.items():
-    print(f"{name}, {person}: {', '.join(regions)}")
+clean = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])["named"]
+for (name, person), parts in clean[clean.astype(bool)].items():
+    print(f"{name}, {person}: {', '.join(parts)}")
 
-assert named == {
-    ("sface", "astronaut"): ["forehead"],
-    ("facenet", "group_1"): ["left cheek"],
-    ("sface", "group_2"): ["left eye"],
-    ("sface", "group_5"): ["left eye", "left cheek"],
-}
+assert set(clean.index[clean.astype(bool)]) == {("sface", "group_5"), ("facenet", "group_1")}
+assert "left eye" in clean["sface", "group_5"] and clean["facenet", "group_1"] == ["left cheek"]
+lowest = rows[rows["slot"] == REFERENCE].set_index(["model", "image"])["lowest"]
+assert lowest["sface", "group_2"] == "left eye" and lowest["sface", "group_4"] == "left cheek"
 
 # %% [markdown]
-# For SFace, advice names regions in three of the nine, more than the one in twelve on LFW. `group_2` and `group_5` are turned to one side, and what is named is the far eye and cheek. The astronaut's forehead is her fringe again. `group_1`, whose cheek it names for FaceNet, has long hair beside it; but so has `group_6`, where it names nothing. Nor does it name anything in the laughing face, `group_4`.
+# One face in nine for each network. `group_5` is turned to one side, and what SFace names is the far eye and cheek; in `group_2`, turned the same way, the far eye is the lowest, but above its alarm. `group_1`, whose cheek FaceNet names, has long hair beside it; but so has `group_6`, where nothing is named. Nor is anything named in the laughing face, `group_4`.
 #
 # Grace Hopper wears for real what we have drawn:
 
@@ -520,17 +610,17 @@ assert named == {
 hopper = {}
 for name, model in models.items():
     image = model.crop(portraits["grace_hopper"], faces["grace_hopper"])
-    hopper[name] = consult(name, image, f"{name}: glasses and a cap")
+    hopper[name] = consult(name, image, "glasses and a cap")
 
 # %%
 lowest = {name: min(advice.z, key=advice.z.get) for name, advice in hopper.items()}
 print(lowest)
 assert lowest["sface"] == "forehead" and "eye" in lowest["facenet"]
 assert all(advice.low == [] for advice in hopper.values())
-assert hopper["facenet"].percentile < 5
+assert hopper["facenet"].percentile < 15
 
 # %% [markdown]
-# For SFace the lowest region is the forehead, under the cap; for FaceNet it is an eye, behind the glasses. Neither is below −3: that advice finds nothing unusual does not mean that nothing is there. For FaceNet the photo as a whole is a poor one, and advice says so.
+# For SFace the lowest region is the forehead, under the cap; for FaceNet it is an eye, behind the glasses. Neither is near its alarm: that advice finds nothing unusual does not mean that nothing is there. For FaceNet the photo as a whole ranks low, and advice says how low.
 #
 # ## Photo booth
 #
@@ -567,8 +657,8 @@ booth()
 # ## Exercises
 #
 # 1. **Change a number.** How strong must defocus be to matter? Plot $\hat Q$ of the astronaut against `strength` from 0 to 1, for both networks, and for the clear glasses too.
-# 2. **Compare with yourself.** The fringe misleads because `advise` compares with other people. Compare with the reference of the *same* subject instead (z minus z of the reference). How often is the lowest region a touched one now?
-# 3. **Draw the line elsewhere.** Name regions below −2 or −4 instead of −3. In how many of the 108 images with something over the face is a region named, in how many of those is the first one right, and in how many of the nine references is one named?
+# 2. **Compare with yourself.** `advise` compares with other people. Compare with the reference of the *same* subject instead (z minus z of the reference). How often is the lowest region a touched one now?
+# 3. **Move the alarms.** Multiply all alarms by ¾, or by 1½. In how many of the 108 images with something over the face is a part named, in how many of those is the first one right, and in how many of the nine references is one named?
 # 4. **Break a rule of your own.** Write an effect that `simulate` does not have: a black bar over the eyes, as newspapers print it. What does `advise` say?
 #
 # Solutions: [solutions/07_icao.ipynb](solutions/07_icao.ipynb) · Back: [06](06_mask_colours.ipynb) · Next: [08 · Why do some maps explode, and what cures it?](08_exploding_gradients.ipynb)

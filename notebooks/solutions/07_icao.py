@@ -25,7 +25,7 @@ import torch
 import plqlite
 from plqlite.experiments.icao import WORN, align_simulated, touched_regions
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated, simulate
-from plqlite.faces import REGIONS, largest_face
+from plqlite.faces import BOTH_EYES, REGIONS, largest_face
 from plqlite.regions import region_z_scores
 
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
@@ -64,24 +64,24 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# SFace's $\hat Q$ is mostly lost at half strength: a third of it is left. FaceNet still has most of its own there. With glasses, an eighth of the opacity does more than half of the harm to SFace, while FaceNet's $\hat Q$ even *rises* at first. Strength is a number of the simulation; how much harm it does depends on the network.
+# Defocus harms slowly at first: at half strength both networks still have more than four fifths of their $\hat Q$, and at full strength about two thirds. With the glasses, most of the harm to SFace is done by the first quarter of the opacity, while FaceNet's $\hat Q$ even *rises* at first. Strength is a number of the simulation; how much harm it does depends on the network.
 
 # %%
 sface, facenet = curves["sface"], curves["facenet"]
-assert 0.2 < sface["defocus"][4] / sface["defocus"][0] < 0.4
-assert facenet["defocus"][4] > 0.7 * facenet["defocus"][0]
-assert np.ptp(sface["clear glasses"][:2]) > 0.5 * np.ptp(sface["clear glasses"])
+for each in (sface["defocus"], facenet["defocus"]):
+    assert each[4] > 0.82 * each[0] and 0.55 < each[8] / each[0] < 0.75
+assert np.ptp(sface["clear glasses"][:3]) > 0.6 * np.ptp(sface["clear glasses"])
 assert facenet["clear glasses"][1] > facenet["clear glasses"][0] > facenet["clear glasses"][8]
 
 # %% [markdown]
 # ## 2. Compare with yourself
 #
-# SFace gains: without the fringe, which is there before and after, it is right in 87 % instead of 79 % of the images, and half of the images gained are the astronaut's. FaceNet hardly changes. So for SFace an earlier photo of the same subject is a better reference than the average of other people. (Here the earlier photo is the same photo, which flatters it.)
+# It hardly matters: the share of images in which the lowest region is a touched one rises by less than 0.1 for SFace, and does not rise for FaceNet. That is good news for everybody who has no earlier photo: reference statistics of other people will do. (Here the earlier photo is even the same photo, which flatters it.)
 #
 # This takes only the reference and the twelve variants that cover a part of the face, little more than a third of what `icao_experiment` measures.
 
 # %%
-regions = list(REGIONS)
+parts = [*REGIONS, BOTH_EYES]
 worn = [name for name, each in NON_COMPLIANCES.items() if each.kind in WORN]
 photos = {
     person: [
@@ -93,67 +93,67 @@ photos = {
 
 
 def measure(model, person):
-    """Return z of each region, (13, 8), and which regions are touched, (12, 8)."""
+    """Return z of each part, (13, 9), and which parts are touched, (12, 9)."""
     crops = [align_simulated(model, each, faces[person]) for each in photos[person]]
     explanation = plqlite.explain(model, torch.stack([crop.image for crop in crops]))
-    z = torch.stack(list(region_z_scores(explanation.saliency, model).values()), dim=1)
-    touched = [np.isin(regions, touched_regions(model, crop.mask)) for crop in crops[1:]]
-    return z.cpu().numpy(), np.array(touched)
+    z = torch.stack(list(region_z_scores(explanation.deviation, model).values()), dim=1)
+    touched = [touched_regions(model, crop.mask) for crop in crops[1:]]
+    eyes = [[BOTH_EYES] * ("left eye" in each or "right eye" in each) for each in touched]
+    return z.cpu().numpy(), np.array([np.isin(parts, each + both) for each, both in zip(touched, eyes)])
 
 
-def is_right(z, touched):
-    """Return whether the lowest region is a touched one: (…, 8) -> (…)."""
-    return np.take_along_axis(touched, z.argmin(axis=-1)[..., None], axis=-1)[..., 0]
+def is_right(unusual, touched):
+    """Return whether the most unusual part is a touched one: (…, n) -> (…)."""
+    return np.take_along_axis(touched, unusual.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
 z, touched = {}, {}
 for name, model in models.items():
     z[name], touched[name] = map(np.stack, zip(*(measure(model, person) for person in portraits)))
-    changed, references = z[name][:, 1:], z[name][:, :1]  # (9, 12, 8), (9, 1, 8)
-    against_others, against_oneself = (
-        is_right(changed, touched[name]),
-        is_right(changed - references, touched[name]),
-    )
-    print(
-        f"{name}: right against others {against_others.mean():.1f}, against oneself {against_oneself.mean():.1f}"
-    )
-    assert against_oneself.mean() - against_others.mean() > (0.05 if name == "sface" else -0.05)
-    assert abs(against_oneself.mean() - 0.865) < 0.03
-    if name == "sface":
-        gained = against_oneself.sum(axis=1) - against_others.sum(axis=1)  # of each subject
-        assert gained[list(portraits).index("astronaut")] >= gained.sum() / 2
+    changed, references = z[name][:, 1:, :8], z[name][:, :1, :8]  # (9, 12, 8), (9, 1, 8): the regions alone
+    others = is_right(-changed, touched[name][..., :8]).mean()
+    oneself = is_right(references - changed, touched[name][..., :8]).mean()
+    print(f"{name}: right against others {others:.1f}, against oneself {oneself:.1f}")
+    assert abs(oneself - others) < 0.07
+    assert abs(oneself - 0.875) < 0.03
 
 # %% [markdown]
-# ## 3. Draw the line elsewhere
+# ## 3. Move the alarms
 
 # %%
-lines = np.arange(-1.5, -5.1, -0.25)
+factors = np.arange(0.5, 2.01, 0.125)
 shares = {}
-for name in models:
-    lowest, lowest_of_references = z[name][:, 1:].min(axis=-1), z[name][:, 0].min(axis=-1)  # (9, 12), (9,)
-    right = is_right(z[name][:, 1:], touched[name])
+for name, model in models.items():
+    alarms = np.array([model.reference_statistics.alarms[part] for part in parts])
+    reach = z[name] / alarms  # (9, 13, 9): above 1 beyond the alarm
+    changed, of_references = reach[:, 1:].max(axis=-1), reach[:, 0].max(axis=-1)  # (9, 12), (9,)
+    right = is_right(reach[:, 1:], touched[name])
     shares[name] = {
-        "named": [(lowest < line).mean() for line in lines],
-        "of these, right": [right[lowest < line].mean() for line in lines],
-        "references named": [(lowest_of_references < line).mean() for line in lines],
+        "named": [(changed > factor).mean() for factor in factors],
+        "of these, right": [right[changed > factor].mean() for factor in factors],
+        "references named": [(of_references > factor).mean() for factor in factors],
     }
 _, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", sharey=True)
 for axis, (name, curves) in zip(axes, shares.items()):
     for label, values in curves.items():
-        axis.plot(lines, values, ".-", label=label)
-    axis.set(title=name, xlabel="name regions below", ylabel="share", ylim=(0, 1))
-    axis.invert_xaxis()
-axes[0].legend(loc="lower left", fontsize=8)
+        axis.plot(factors, values, ".-", label=label)
+    axis.axvline(1, color="k", lw=0.7)
+    axis.set(title=name, xlabel="alarms multiplied by", ylabel="share", ylim=(0, 1.02))
+axes[0].legend(loc="center right", fontsize=8)
 plt.show()
 
 for curves in shares.values():
-    at_2, at_4 = (list(lines).index(line) for line in (-2, -4))
-    assert curves["named"][at_2] > 0.75 and curves["references named"][at_2] > 0.5
-    assert 0.35 < curves["named"][at_4] < 0.5
-    assert abs(curves["of these, right"][at_2] - curves["of these, right"][at_4]) < 0.08
+    lax, own, strict = (
+        {label: values[list(factors).index(factor)] for label, values in curves.items()}
+        for factor in (0.75, 1, 1.5)
+    )
+    assert own["named"] + 0.07 < lax["named"] < 0.8 and strict["named"] < 0.4
+    assert lax["of these, right"] > 0.87 and strict["of these, right"] > 0.97
+    assert 0 == strict["references named"] < own["references named"] <= lax["references named"] < 0.4
+    assert curves["named"][0] > 0.8 and curves["references named"][0] > 0.4
 
 # %% [markdown]
-# At −2 a region is named in most of the images, but also in more than half of the references, which have nothing over the face: advice would cry wolf. At −4 more than half of the occluders go unnoticed. How often the first name is right hardly depends on the line. Where to draw it is a choice between two kinds of error, and it should be made by those who pay for them.
+# At three quarters of the alarms a part is named in 0.6 (SFace) and 0.7 (FaceNet) of the images, and in one or two of the nine references, which have nothing over the face. At half of them, in about 0.9 of the images, but also in more than half of the references: advice would cry wolf. At one and a half, in no reference, but six in ten or more of the occluders go unnoticed. And the stricter the alarms, the more often the first name is right. Where to draw the line is a choice between two kinds of error, and it should be made by those who pay for them.
 #
 # ## 4. A black bar
 
@@ -176,14 +176,17 @@ for name, model in models.items():
         person: plqlite.advise(model, plqlite.explain(model, image[None])) for person, image in images.items()
     }
     noticed[name] = sum("eye" in " ".join(each.low) for each in advice.values())
+    assert all(
+        each.z[BOTH_EYES] < 0.8 * model.reference_statistics.alarms[BOTH_EYES] for each in advice.values()
+    )
     print(f"{name}, astronaut: {advice['astronaut'].text.splitlines()[0].split('(')[0]}")
     _, axis = plt.subplots(figsize=(1.6, 1.6), dpi=75, layout="constrained")
     axis.imshow(images["astronaut"].permute(1, 2, 0).cpu() / 255)
     axis.set_axis_off()
     plt.show()
 
-assert noticed["facenet"] >= 8
-assert noticed["sface"] <= 4
+assert noticed["facenet"] >= 7
+assert 3 <= noticed["sface"] <= 7
 
 # %% [markdown]
-# For FaceNet, an eye is named in nearly all of the nine faces, for SFace only in a few. [05](../05_random_masks.ipynb) found the same for black squares: without the clean photo, SFace's map knows little of them. That advice finds nothing unusual is a statement about the map, not about the photo.
+# For FaceNet, the eyes are named in nearly all of the nine faces, for SFace in about half; in the others they come close to the alarm, but do not reach it. A bar across the face is more than the glasses hid: those, FaceNet hardly sees. That advice finds nothing unusual is a statement about the network, not about the photo.

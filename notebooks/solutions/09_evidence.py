@@ -11,7 +11,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 09 · Solutions
 #
@@ -73,7 +72,9 @@ plt.legend()
 for index in range(1, len(widths)):
     assert relative["squared length"][index] < relative["noise"][index]
 assert quality[-1] < quality[0]
-print(f"at the strongest blur: squared length × {relative['squared length'][-1]:.1f}, noise × {relative['noise'][-1]:.1f}")
+print(
+    f"at the strongest blur: squared length × {relative['squared length'][-1]:.1f}, noise × {relative['noise'][-1]:.1f}"
+)
 
 # %% [markdown]
 # ## 3. Cell by cell
@@ -95,7 +96,9 @@ balance = signal / signal.sum() - noise / noise.sum()  # more signal than noise,
 rank = spearmanr(balance.flatten(), change.flatten()).statistic
 print(f"Q rises without {(change > 0).sum()} of 49 cells; rank correlation with signal less noise {rank:.1f}")
 figure, axes = plt.subplots(1, 2, figsize=(6, 2.6), layout="constrained")
-for axis, values, title in zip(axes, (balance, 1000 * change), ("signal less noise (shares)", "1000 × change of Q without it")):
+for axis, values, title in zip(
+    axes, (balance, 1000 * change), ("signal less noise (shares)", "1000 × change of Q without it")
+):
     limit = values.abs().max().item()
     figure.colorbar(axis.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit), ax=axis)
     axis.set_title(title, fontsize=9)

@@ -117,7 +117,7 @@ class FaceModel(torch.nn.Module):
     Attributes
     ----------
     reference_statistics : how clean faces look to the model; None if that is not known, see
-        `plqlite.calibration.fit_reference_statistics`
+        `plqlite.reference.fit_reference_statistics`
 
     Examples
     --------
