@@ -40,7 +40,7 @@ def degrade(photo: np.ndarray, landmarks: np.ndarray, kind: str, seed: int = 0) 
     --------
     >>> from plqlite.faces import CANONICAL_LANDMARKS
     >>> photo = np.full((112, 112, 3), 180, np.uint8)
-    >>> degrade(photo, CANONICAL_LANDMARKS, "noise").photo.std() > 1
+    >>> bool(degrade(photo, CANONICAL_LANDMARKS, "noise").photo.std() > 1)
     True
     """
     if kind in OCCLUDERS:
