@@ -30,14 +30,12 @@ import torch
 
 import plqlite
 from plqlite import calibration, development
-from plqlite.experiments.dataset import find_photos
 from plqlite.experiments.degradations import EVERYWHERE
 from plqlite.experiments.scripts import ScriptParser
 from plqlite.experiments.tables import open_table
 from plqlite.experiments.versions import (
     COLUMNS,
     groups_of,
-    listed_faces,
     measure_versions,
     read_versions,
     with_degraded,
@@ -46,13 +44,11 @@ from plqlite.files import write_aside
 from plqlite.reference import fit_reference_statistics
 
 
-def fit_model(model: plqlite.FaceModel, faces: pd.DataFrame, table: Path, maps: Path, folder: str) -> dict:
+def fit_model(
+    model: plqlite.FaceModel, rows: pd.DataFrame, measured: calibration.Measurements, folder: str
+) -> dict:
     """Fit the constants of a model, save them beside its weights, and return them for a JSON file."""
-    rows, measured, _ = read_versions(model, faces, table, maps)
     is_clean = _mask(rows["version"] == "")
-    if is_clean.sum() < 2:
-        count = f"{is_clean.sum()} of {len(faces)}"
-        raise ValueError(f"{count} photos can be used, at least 2 are needed: see {table}")
     clean, worse = development.rows_of(measured, is_clean), measured.quality[~is_clean]
     number = f"{len(clean.quality)} photos of {folder} and {len(worse)} degraded versions"
     scaling = calibration.fit(
@@ -105,42 +101,34 @@ def draw(path: Path, qualities: Mapping[str, Mapping[str, torch.Tensor]], fitted
     write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def qualities_of(
-    model: plqlite.FaceModel, faces: pd.DataFrame, table: Path, maps: Path
-) -> dict[str, torch.Tensor]:
-    """Return Q of the photos as they are, and of the worse versions."""
-    rows, measured, _ = read_versions(model, faces, table, maps)
-    clean = _mask(rows["version"] == "")
-    return {"as they are": measured.quality[clean], "degraded": measured.quality[~clean]}
-
-
 def main() -> None:
     """Measure what has not been measured yet, then fit and write the constants."""
     parser = ScriptParser(__doc__)
     parser.add_folder()
     parser.add_out()
     parser.add_models()
-    parser.add_argument("--faces", type=Path, metavar="LIST.csv")
+    parser.add_faces()
     arguments = parser.parse_args()
     folder, out = arguments.folder, arguments.out
-    photos = {path.relative_to(folder).as_posix(): path for path in sorted(find_photos(folder))}
-    parser.refuse_no_photos(photos, folder, "photos of faces")
+    photos, faces = parser.photos_and_faces(folder, arguments.faces)
+    faces = faces[faces["covered"] == ""]
     table, maps = out.with_suffix(".csv"), out.with_suffix(".maps.csv")
     if table in (out, arguments.faces):
         parser.error(f"--out {out}: the measurements take the name {table}, choose another")
-    try:
-        faces = listed_faces(photos, arguments.faces)
-        faces = faces[faces["covered"] == ""]
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
     models, fitted, qualities = parser.load_models(arguments.model), {}, {}
     for model in models:
         measure_versions(model, photos, with_degraded, table, maps)
+        rows, measured, _ = read_versions(model, faces, table, maps)
+        clean = _mask(rows["version"] == "")
+        if clean.sum() < 2:
+            count = f"{clean.sum()} of {len(faces)}"
+            parser.exit(1, f"{model.name}: {count} photos can be used, at least 2 are needed: see {table}\n")
         try:
-            fitted[model.label] = fit_model(model, faces, table, maps, folder.name)
+            fitted[model.label] = fit_model(model, rows, measured, folder.name)
         except ValueError as error:
             parser.exit(1, f"{model.name}: {error}\n")
-        qualities[model.label] = qualities_of(model, faces, table, maps)
+        parts = {"as they are": measured.quality[clean], "degraded": measured.quality[~clean]}
+        qualities[model.label] = parts
     write_json(out, fitted)
     draw(out.with_suffix(".png"), qualities, fitted)
     rows = open_table(table, COLUMNS)

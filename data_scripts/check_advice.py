@@ -16,7 +16,6 @@ interrupted resumes where it stopped (use another --out for another folder).
 
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +27,6 @@ from torch.nn.functional import interpolate
 import plqlite
 from plqlite.calibration import Measurements
 from plqlite.development import fit_alarms, rows_of
-from plqlite.experiments.dataset import find_photos
 from plqlite.experiments.degradations import EVERYWHERE, degrade
 from plqlite.experiments.noncompliance import Simulated
 from plqlite.experiments.occluders import OCCLUDERS
@@ -37,15 +35,14 @@ from plqlite.experiments.statistics import Estimate, localisation_auc, mean_over
 from plqlite.experiments.versions import (
     RIVALS,
     groups_of,
-    listed_faces,
     measure_versions,
     read_versions,
     with_degraded,
 )
-from plqlite.faces import BOTH_EYES, REGIONS, Face
+from plqlite.faces import Face
 from plqlite.files import write_aside
 from plqlite.reference import deviation, fit_reference_statistics
-from plqlite.regions import face_regions, region_z_scores
+from plqlite.regions import beyond_alarms, region_masks, region_z_scores
 
 PARTS = ("level", "signal", "noise")  # of the deviation
 ALONE = ("energy", *PARTS)  # maps that are judged by themselves, too
@@ -119,11 +116,16 @@ def judge_group(
     parts = measured._replace(maps={name: measured.maps[name] for name in PARTS})
     judged, is_learnt = rows_of(parts, torch.tensor(others)), torch.tensor(learnt[others])
     alarms = fit_alarms(model, judged, groups_of(rows[others]), is_learnt)
-    large = interpolate(found["deviation"][:, None], (model.size, model.size), mode="bilinear")[:, 0]
-    z = region_z_scores(large, model)
-    reach = np.stack([(z[name] / alarms[name]).numpy() for name in alarms], axis=1)  # (n, 9)
-    first = [list(alarms)[each] if reach[n, each] > 1 else "" for n, each in enumerate(reach.argmax(1))]
+    parts_of_faces = region_scores(model, found["deviation"])
+    first = [next(iter(beyond_alarms(z, alarms)), "") for z in parts_of_faces]
     return found, plqlite.scale_quality(test.quality, alpha, r).numpy(), first
+
+
+def region_scores(model: plqlite.FaceModel, maps: torch.Tensor) -> list[dict[str, float]]:
+    """Return the z-score of each part of each face, of maps (n, 28, 28)."""
+    large = interpolate(maps[:, None], (model.size, model.size), mode="bilinear")[:, 0]
+    z = region_z_scores(large, model)
+    return [dict(zip(z, values, strict=True)) for values in torch.stack(list(z.values()), dim=1).tolist()]
 
 
 def deviation_of(test: Measurements, clean: Measurements, names: Sequence[str]) -> torch.Tensor:
@@ -168,17 +170,14 @@ def place_auc(judged: Judged, name: str) -> Estimate:
 
 def photo_auc(model: plqlite.FaceModel, judged: Judged, name: str, draws: int = 500) -> Estimate:
     """Return the chance that the lowest region of an occluded face is lower than that of one as it is."""
-    large = interpolate(judged.maps[name][:, None], (model.size, model.size), mode="bilinear")[:, 0]
-    lowest = torch.stack(list(region_z_scores(large, model).values())).amin(0).numpy()
+    lowest = np.array([min(z.values()) for z in region_scores(model, judged.maps[name])])
     free = (judged.rows["covered"] == "").to_numpy()
     counted = free & (behind(judged.rows) | (judged.rows["version"] == "").to_numpy())
     occluded, lowest = behind(judged.rows)[counted], lowest[counted]
-    subject = pd.factorize(judged.rows["subject"][counted])[0]
-    rng, found = np.random.default_rng(0), []
+    subject, names = pd.factorize(judged.rows["subject"][counted])
+    rng, found, count = np.random.default_rng(0), [], len(names)
     for _ in range(draws):
-        weight = np.bincount(
-            rng.integers(subject.max() + 1, size=subject.max() + 1), minlength=subject.max() + 1
-        )
+        weight = np.bincount(rng.integers(count, size=count), minlength=count)
         found.append(roc_auc_score(occluded, -lowest, sample_weight=weight[subject]))
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(float(roc_auc_score(occluded, -lowest)), float(low), float(high), int(counted.sum()))
@@ -224,10 +223,8 @@ def touches(model: plqlite.FaceModel, covered: torch.Tensor, region: str) -> boo
     """Tell whether a tenth or more of a region is covered, as far as 28×28 places can say."""
     if not region:
         return False
-    masks = dict(zip(REGIONS, face_regions(model), strict=True))
-    masks[BOTH_EYES] = masks["left eye"] | masks["right eye"]
     large = interpolate(covered[None, None], (model.size, model.size))[0, 0]
-    return bool(large[masks[region]].mean() >= 0.1)
+    return bool(large[region_masks(model)[region]].mean() >= 0.1)
 
 
 def level_table(judged: dict[str, Judged], models: Sequence[plqlite.FaceModel]) -> str:
@@ -253,16 +250,11 @@ def main() -> None:
     parser.add_folder()
     parser.add_out()
     parser.add_models()
-    parser.add_argument("--faces", type=Path, metavar="LIST.csv")
+    parser.add_faces()
     parser.add_argument("--apart", choices=("subject", "source"), default="subject")
     arguments = parser.parse_args()
     folder, out = arguments.folder, arguments.out
-    photos = {path.relative_to(folder).as_posix(): path for path in sorted(find_photos(folder))}
-    parser.refuse_no_photos(photos, folder, "photos of faces")
-    try:
-        faces = listed_faces(photos, arguments.faces)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    photos, faces = parser.photos_and_faces(folder, arguments.faces)
     models, judged = parser.load_models(arguments.model), {}
     table, maps = out.with_suffix(".csv"), out.with_suffix(".maps.csv")
     for model in models:

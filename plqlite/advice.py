@@ -7,7 +7,7 @@ import numpy as np
 from plqlite.explanation import Explanation
 from plqlite.faces import BOTH_EYES
 from plqlite.networks.model import FaceModel
-from plqlite.regions import low_regions, reference_statistics_of, region_z_scores
+from plqlite.regions import beyond_alarms, reference_statistics_of, region_z_scores
 
 RARE = 1.0  # percent of the development photos with a lower Q
 
@@ -79,7 +79,7 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
     if explanation.deviation is None:
         raise ValueError("The explanation was made before the model had reference statistics: explain again.")
     z = {region: value.item() for region, value in region_z_scores(explanation.deviation, model).items()}
-    low = list(low_regions(explanation))
+    low = beyond_alarms(z, reference.alarms)
     quality = explanation.quality.item()
     percentile = float(np.interp(quality, reference.quality_percentiles.numpy(), np.arange(101)))
     findings = [

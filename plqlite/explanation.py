@@ -51,13 +51,16 @@ class Explanation:
 
     def __getitem__(self, index: int) -> "Explanation":
         """Return the explanation of one image, as a batch of one."""
-        tensors = {name: value for name, value in vars(self).items() if torch.is_tensor(value)}
-        one: dict[str, Any] = {name: value[index, None] for name, value in tensors.items()}
+        one: dict[str, Any] = {name: value[index, None] for name, value in self._tensors().items()}
         return replace(self, **one)
 
     def numpy(self) -> dict[str, np.ndarray]:
         """Return the numbers and maps as NumPy arrays by name; those that are None are left out."""
-        return {name: value.cpu().numpy() for name, value in vars(self).items() if torch.is_tensor(value)}
+        return {name: value.cpu().numpy() for name, value in self._tensors().items()}
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Return the fields that are tensors by name."""
+        return {name: value for name, value in vars(self).items() if torch.is_tensor(value)}
 
     def save(self, path: str | Path) -> None:
         """Write what `numpy` returns to an .npz file, which appears only when it is complete.

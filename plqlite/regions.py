@@ -1,5 +1,7 @@
 """Parts of the face: where they are in an aligned image, and how far each is from clean faces."""
 
+from collections.abc import Mapping
+
 import torch
 
 from plqlite.calibration import ReferenceStatistics
@@ -31,6 +33,19 @@ def face_regions(model: FaceModel) -> torch.Tensor:
         left, top, right, bottom = box.long().clamp(min=0).tolist()
         mask[top:bottom, left:right] = True
     return masks
+
+
+def region_masks(model: FaceModel) -> dict[str, torch.Tensor]:
+    """Return the mask of each part of a face, (size, size) of bool, by name; "both eyes" is the last.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> list(region_masks(plqlite.sface()))[-1]
+    'both eyes'
+    """
+    masks = dict(zip(REGIONS, face_regions(model), strict=True))
+    return masks | {BOTH_EYES: masks["left eye"] | masks["right eye"]}
 
 
 def region_z_scores(deviation: torch.Tensor, model: FaceModel) -> dict[str, torch.Tensor]:
@@ -84,14 +99,25 @@ def low_regions(explanation: Explanation) -> dict[str, torch.Tensor]:
     model, deviation = explanation.model, explanation.deviation
     if model is None or model.reference_statistics is None or deviation is None:
         return {}
-    masks = dict(zip(REGIONS, face_regions(model), strict=True))
-    masks[BOTH_EYES] = masks["left eye"] | masks["right eye"]
-    z, alarms = region_z_scores(deviation, model), model.reference_statistics.alarms
-    reach = {name: z[name].item() / alarms[name] for name in alarms}  # above 1: beyond the alarm
+    z = {name: value.item() for name, value in region_z_scores(deviation, model).items()}
+    masks, alarms = region_masks(model), model.reference_statistics.alarms
+    return {name: masks[name] & (deviation[0].cpu() < alarms[name]) for name in beyond_alarms(z, alarms)}
+
+
+def beyond_alarms(z: Mapping[str, float], alarms: Mapping[str, float]) -> list[str]:
+    """Return the parts of a face whose z-scores are below their alarms, the most unusual first.
+
+    Examples
+    --------
+    >>> alarms = {"left eye": -3.0, "right eye": -3.0, "chin": -2.0, "both eyes": -2.5}
+    >>> beyond_alarms({"left eye": -3.3, "right eye": -2.0, "chin": -3.0, "both eyes": -2.65}, alarms)
+    ['chin', 'both eyes']
+    """
+    reach = {name: z[name] / alarms[name] for name in alarms}  # above 1: beyond the alarm
     named = sorted((name for name in alarms if reach[name] > 1), key=lambda name: -reach[name])
     if BOTH_EYES in named:  # one of them alone says no more
         named = [name for name in named if name not in ("left eye", "right eye")]
-    return {name: masks[name] & (deviation[0].cpu() < alarms[name]) for name in named}
+    return named
 
 
 def reference_statistics_of(model: FaceModel) -> ReferenceStatistics:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from plqlite.experiments.dataset import aligned_faces, photos_of, prepare
+from plqlite.experiments.dataset import aligned_faces, find_photos, photos_of, prepare
 from plqlite.experiments.tables import open_table
+from plqlite.experiments.versions import listed_faces
 from plqlite.faces import largest_face, read_image
 from plqlite.networks.model import FaceModel
 from plqlite.networks.zoo import load_model
@@ -58,6 +60,19 @@ class ScriptParser(argparse.ArgumentParser):
         """Build models by name, or refuse a name that is not one."""
         try:
             return [load_model(name) for name in names]
+        except (OSError, ValueError) as error:
+            self.error(str(error))
+
+    def add_faces(self) -> None:
+        """Add --faces, a list of what the photos show."""
+        self.add_argument("--faces", type=Path, metavar="LIST.csv")
+
+    def photos_and_faces(self, folder: Path, listing: Path | None) -> tuple[dict[str, Path], pd.DataFrame]:
+        """Find the photos below a folder, name -> photo, and what the list says of them; or refuse them."""
+        photos = {path.relative_to(folder).as_posix(): path for path in sorted(find_photos(folder))}
+        self.refuse_no_photos(photos, folder, "photos of faces")
+        try:
+            return photos, listed_faces(photos, listing)
         except (OSError, ValueError) as error:
             self.error(str(error))
 

@@ -21,7 +21,8 @@ from plqlite.faces import Face, NoFaceFound, UnreadableImage, largest_face, read
 from plqlite.networks.model import FaceModel
 
 KEY: dict[str, type] = {"model": str, "image": str, "version": str}  # version: "" is the photo as it is
-COLUMNS = KEY | dict.fromkeys(("quality", "centre", "background"), float) | {"skipped": str}
+NUMBERS = ("quality", "centre", "background")
+COLUMNS = KEY | dict.fromkeys(NUMBERS, float) | {"skipped": str}
 RIVALS = ("energy", "red", "green", "blue")  # maps that know nothing of the quality, see `rivals_of`
 MAPS = KEY | dict.fromkeys(("level", "signal", "noise", *RIVALS, "covered"), str)  # float32 in base 64
 LISTED = ("image", "subject", "covered", "reference")
@@ -84,7 +85,7 @@ def _rows(
         for each, batch in zip(measured, batches, strict=True):
             each.maps.update(rivals_of(model, batch))
     key = {"model": model.label, "image": image, "version": list(altered)}
-    numbers = {name: torch.cat([getattr(each, name) for each in measured]) for name in list(COLUMNS)[3:6]}
+    numbers = {name: torch.cat([getattr(each, name) for each in measured]) for name in NUMBERS}
     rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in numbers.items()}
     texts = {name: _encoded(torch.cat([each.maps[name] for each in measured])) for name in measured[0].maps}
     texts["covered"] = _encoded(torch.stack([_coarse(crop) for crop in crops]))
@@ -149,7 +150,7 @@ def read_versions(
     )
     rows = rows.merge(faces, on="image")
     texts = rows[list(KEY)].merge(texts.drop_duplicates(list(KEY), keep="last"), on=list(KEY), validate="1:1")
-    numbers = rows[["quality", "centre", "background"]].to_numpy(dtype=np.float32)
+    numbers = rows[list(NUMBERS)].to_numpy(dtype=np.float32)
     quality, centre, background = torch.tensor(numbers).unbind(1)
     found = {
         name: _decoded(texts[name]) for name in list(MAPS)[3:] if (texts[name] != "").all() and len(texts)
