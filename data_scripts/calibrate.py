@@ -30,9 +30,10 @@ import torch
 
 import plqlite
 from plqlite import calibration, development
+from plqlite.console import run
 from plqlite.experiments.degradations import EVERYWHERE
 from plqlite.experiments.scripts import ScriptParser
-from plqlite.experiments.tables import open_table
+from plqlite.experiments.tables import read_table
 from plqlite.experiments.versions import (
     COLUMNS,
     groups_of,
@@ -93,7 +94,9 @@ def draw(path: Path, qualities: Mapping[str, Mapping[str, torch.Tensor]], fitted
         parts = qualities[name]
         style = {"bins": 40, "range": (0, 1), "stacked": True, "label": list(parts)}
         raw.hist(list(parts.values()), **style)
-        raw.set(title=f"{name}, n = {sum(len(part) for part in parts.values())}", xlabel="Q")
+        number = sum(len(part) for part in parts.values())
+        raw.set_title(f"{name}, n = {number}", parse_math=False)  # a name may hold a $
+        raw.set(xlabel="Q")
         raw.legend(loc="upper left", fontsize=8)
         after = [plqlite.scale_quality(part, entry["alpha"], entry["r"]) for part in parts.values()]
         scaled.hist(after, **style)
@@ -110,11 +113,10 @@ def main() -> None:
     parser.add_faces()
     arguments = parser.parse_args()
     folder, out = arguments.folder, arguments.out
-    photos, faces = parser.photos_and_faces(folder, arguments.faces)
-    faces = faces[faces["covered"] == ""]
-    table, maps = out.with_suffix(".csv"), out.with_suffix(".maps.csv")
-    if table in (out, arguments.faces):
-        parser.error(f"--out {out}: the measurements take the name {table}, choose another")
+    photos, everything = parser.photos_and_faces(folder, arguments.faces)
+    faces = everything[everything["covered"] == ""]
+    table, maps, picture = (out.with_suffix(end) for end in (".csv", ".maps.csv", ".png"))
+    parser.refuse_same_names(out, table, maps, picture, arguments.faces)
     models, fitted, qualities = parser.load_models(arguments.model), {}, {}
     for model in models:
         measure_versions(model, photos, with_degraded, table, maps)
@@ -130,11 +132,11 @@ def main() -> None:
         parts = {"as they are": measured.quality[clean], "degraded": measured.quality[~clean]}
         qualities[model.label] = parts
     write_json(out, fitted)
-    draw(out.with_suffix(".png"), qualities, fitted)
-    rows = open_table(table, COLUMNS)
-    rows = rows[rows["image"].isin(list(photos)) & rows["model"].isin(list(fitted))]
+    draw(picture, qualities, fitted)
+    rows = read_table(table, COLUMNS).merge(everything[["image", "sha256"]])
+    rows = rows[rows["model"].isin(list(fitted))]
     print(f"{(rows['skipped'] != '').sum()} of {len(rows)} measurements skipped; see {table}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,6 +26,7 @@ from torch.nn.functional import interpolate
 
 import plqlite
 from plqlite.calibration import Measurements
+from plqlite.console import run
 from plqlite.development import fit_alarms, rows_of
 from plqlite.experiments.degradations import EVERYWHERE, degrade
 from plqlite.experiments.noncompliance import Simulated
@@ -257,6 +258,7 @@ def main() -> None:
     photos, faces = parser.photos_and_faces(folder, arguments.faces)
     models, judged = parser.load_models(arguments.model), {}
     table, maps = out.with_suffix(".csv"), out.with_suffix(".maps.csv")
+    parser.refuse_same_names(out, table, maps, arguments.faces)
     for model in models:
         measure_versions(model, photos, with_occluders, table, maps, rivals=True)
         rows, measured, covered = read_versions(model, faces, table, maps)
@@ -275,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

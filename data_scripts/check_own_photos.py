@@ -8,17 +8,16 @@ reference, and advice, and writes FOLDER/checked/index.csv and FOLDER/checked/NA
 PLQ map. Nothing leaves this machine.
 """
 
-import io
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 import plqlite
+from plqlite.console import run
 from plqlite.experiments.icao import REFERENCE
 from plqlite.experiments.scripts import ScriptParser, load_largest_face
-from plqlite.experiments.tables import write_table
+from plqlite.experiments.tables import locked, write_table
 from plqlite.faces import PHOTO_SUFFIXES
 from plqlite.figures import save_figure, show
 from plqlite.regions import reference_statistics_of
@@ -117,7 +116,7 @@ def print_results(rows: pd.DataFrame) -> None:
         print(f"\n{row['slot']}, {row['model']}{fall}\n{row['advice']}")
 
 
-def parse() -> tuple[ScriptParser, Path, list[plqlite.FaceModel]]:
+def parse() -> tuple[Path, list[plqlite.FaceModel]]:
     """Read the command line, and build the models."""
     parser = ScriptParser(__doc__)
     parser.add_folder()
@@ -134,27 +133,22 @@ def parse() -> tuple[ScriptParser, Path, list[plqlite.FaceModel]]:
             reference_statistics_of(model)
     except ValueError as error:
         parser.error(str(error))
-    return parser, arguments.folder, models
+    return arguments.folder, models
 
 
 def main() -> None:
     """Print the checklist, then what the photos show."""
-    parser, folder, models = parse()
+    folder, models = parse()
     photos, out = photos_in(folder), folder / "checked"
     print_checklist(photos)
     if not photos:
         return
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        parser.error(str(error))
-    rows = check_all(models, photos, out)
+    with locked(out / "index.csv"):
+        rows = check_all(models, photos, out)
+        write_table(out / "index.csv", rows.replace(r"\n", " ", regex=True))
     print_results(rows)
-    write_table(out / "index.csv", rows.replace(r"\n", " ", regex=True))
     print(f"\nTable and maps in {out}")
 
 
 if __name__ == "__main__":
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? instead of failing
-    main()
+    run(main)

@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import plqlite
+from plqlite.console import run
 from plqlite.experiments.dataset import write_png
 from plqlite.experiments.icao import REFERENCE, simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
 from plqlite.experiments.scripts import ScriptParser
-from plqlite.experiments.tables import write_table
+from plqlite.experiments.tables import lock_of, locked, write_table
 from plqlite.faces import Face, mask_to_rgb, read_image
 from plqlite.figures import save_figure
 
@@ -84,19 +85,21 @@ def main() -> None:
     parser.add_seed()
     arguments = parser.parse_args()
     out = arguments.out
-    if not (out / "index.csv").exists() and any((out / f"{name}.png").exists() for name in NON_COMPLIANCES):
+    ours = (out / "index.csv").exists() or lock_of(out / "index.csv").exists()  # of a run that was killed
+    if not ours and any((out / f"{name}.png").exists() for name in NON_COMPLIANCES):
         parser.error(f"--out {out} holds photos of these names from elsewhere: choose another folder")
     try:
         face, simulated = simulate(arguments)
-        (out / "mask").mkdir(parents=True, exist_ok=True)
-        (out / "index.csv").unlink(missing_ok=True)  # written last: it stands for a complete set
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    write_set(simulated, arguments)
     photos = {name: each.photo for name, each in simulated.items()}
-    save_figure(contact_sheet(photos, face.box), out / "contact_sheet.png")
+    with locked(out / "index.csv"):
+        (out / "mask").mkdir(exist_ok=True)
+        (out / "index.csv").unlink(missing_ok=True)  # written last: it stands for a complete set
+        write_set(simulated, arguments)
+        save_figure(contact_sheet(photos, face.box), out / "contact_sheet.png")
     print(f"{len(photos) - 1} images and {REFERENCE}.png in {out}: look at {out / 'contact_sheet.png'}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -31,6 +31,7 @@ import pandas as pd
 import torch
 
 import plqlite
+from plqlite.console import run
 from plqlite.experiments.dataset import Made, build, identity_of, photos_of, write_png
 from plqlite.experiments.inpainters import INPAINTERS, Inpainter, average_face, to_array
 from plqlite.experiments.inpainting import PLACES, inpaint_low_region, inpainting_rows, verdict
@@ -196,11 +197,11 @@ def main() -> None:
         )
     if str(folder) != "sample" and not is_prepared(folder):
         parser.refuse_no_photos(photos_of(folder), folder, "PERSON/PHOTO.jpg, or an index.csv")
-    expected = {"model": model.name, "inpainter": arguments.inpainter, "seed": arguments.seed}
+    expected = {"model": model.label, "inpainter": arguments.inpainter, "seed": arguments.seed}
     parser.refuse_other_setup(out, COLUMNS, expected)
     report(make_set(arguments, model, sources_of(arguments, model)))
     print(f"Images and index in {out}; what was skipped is in {out / 'skipped.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 import plqlite
+from plqlite.console import run
 from plqlite.experiments.dataset import Made, build, identity_of, photos_of
 from plqlite.experiments.inpainters import to_array
 from plqlite.experiments.masks import SIZES, place_generator, random_mask, scaled_size
@@ -42,7 +43,7 @@ def make_masks(model: plqlite.FaceModel, faces: dict[str, Path], folder: Path, s
         side = scaled_size(size, model.size)
         masked, mask = random_mask(face, side, place_generator(seed, size, name))
         top, left = mask.nonzero()[0].tolist()
-        names = {"image": image, "identity": identity_of(name), "model": model.name}
+        names = {"image": image, "identity": identity_of(name), "model": model.label}
         square = {"size": size, "seed": seed, "top": top, "left": left, "side": side}
         return names | square, {"masked": to_array(masked)}
 
@@ -63,11 +64,11 @@ def main() -> None:
     if not is_prepared(folder):
         parser.refuse_no_photos(photos_of(folder), folder, "PERSON/PHOTO.jpg, or an index.csv")
         parser.refuse_out_inside(out, folder)
-    parser.refuse_other_setup(out, COLUMNS, {"model": model.name, "seed": seed})
+    parser.refuse_other_setup(out, COLUMNS, {"model": model.label, "seed": seed})
     index = make_masks(model, faces_in(folder, model, out), out, seed)
     skipped = len(pd.read_csv(out / "skipped.csv"))
     print(f"{len(index)} images in {out}, {skipped} skipped: see {out / 'skipped.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ Fig. 11 run  python data_scripts/calibrate.py FOLDER/faces --out adience.json
 import re
 from pathlib import Path
 
+from plqlite.console import run
 from plqlite.experiments.scripts import ScriptParser, prepare_and_report
 
 PHOTO = re.compile(r"coarse_tilt_aligned_face\.(?P<face>\d+)\.(?P<photo>.+)\.jpg")
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plqlite.console import run
 from plqlite.experiments.scripts import ScriptParser, prepare_and_report
 from plqlite.faces import UnreadableImage, read_image
 
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,17 +17,20 @@ from pathlib import Path
 
 from sklearn.datasets import fetch_lfw_people
 
+from plqlite.console import run
 from plqlite.experiments.dataset import photos_of
 from plqlite.experiments.scripts import ScriptParser, prepare_and_report
+from plqlite.experiments.tables import locked
 
 
 def download(folder: Path) -> Path:
     """Get LFW as it was published, not funneled: our own alignment needs the whole photos."""
     photos, done = folder / "lfw_home" / "lfw", folder / "complete"
-    if not done.exists():
-        shutil.rmtree(photos, ignore_errors=True)  # the loader would not notice an interrupted unpacking
-        fetch_lfw_people(data_home=folder, funneled=False, resize=0.1)  # small: we only want the files
-        done.touch()
+    with locked(done):
+        if not done.exists():
+            shutil.rmtree(photos, ignore_errors=True)  # the loader would not notice an interrupted unpacking
+            fetch_lfw_people(data_home=folder, funneled=False, resize=0.1)  # small: we only want the files
+            done.touch()
     return photos
 
 
@@ -49,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import io
 import json
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,9 +12,13 @@ from typing import NamedTuple
 import torch
 
 import plqlite
+from plqlite import console
+from plqlite.console import printable
 from plqlite.faces import Photo
 from plqlite.figures import grid, save_figure
 from plqlite.networks.zoo import BUILDERS, load_model
+
+PAGE = 20  # faces in one picture
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -62,7 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--advise", action="store_true", help="say what is unusual, and what it may mean")
     parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     check(options, parser)
     if options.out is None and not options.json:
         options.out = Path("plq.png")
@@ -71,14 +73,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that cannot be right, before any work is done."""
-    if options.model and options.model not in BUILDERS and not options.model.lower().endswith(".onnx"):
-        parser.error(f"--model {options.model}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
-    if not 0 <= options.seed < 2**63:
-        parser.error(f"--seed {options.seed}: choose from 0 to 2**63 - 1")
+    name = options.model
+    if name is not None and name not in BUILDERS and not name.lower().endswith(".onnx"):
+        parser.error(f"--model {name!r}: choose from {', '.join(BUILDERS)}, or name an .onnx file")
+    if not 0 <= options.seed < 2**32:
+        parser.error(f"--seed {options.seed}: choose from 0 to 2**32 - 1")
     if options.advise and options.reading != "signed":
         parser.error("--advise compares with photos that were measured with --reading signed: keep it")
     if options.passes is not None and options.passes < 2:
         parser.error(f"--passes {options.passes}: at least 2 are needed")
+    if options.out is not None and not options.out.name:
+        parser.error("--out: give the name of a file")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         parser.error(f"--out {options.out}: its folder does not exist")
 
@@ -99,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("astronaut", plqlite.sample_faces()["astronaut"])
     ]
     results, failed = [], False
-    for name in [options.model] if options.model else ["sface", "facenet"]:
+    for name in ["sface", "facenet"] if options.model is None else [options.model]:
         model = None
         with messages(name):
             model = load_model(name, device=options.device)
@@ -115,9 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
             result = None
             with messages(image):
                 result = explain(options, model, image, photo)
-                print(json.dumps(result.report) if options.json else describe(result.report), flush=True)
-                results.append(result)
-            failed |= result is None
+            if result is None:
+                failed = True
+                continue
+            print(json.dumps(result.report) if options.json else describe(result.report), flush=True)
+            results.append(result)
     if results and options.out:
         failed |= not draw(results, options)
     return int(failed)
@@ -135,7 +142,7 @@ def messages(about: str) -> Iterator[None]:
             error = raised
     for message in [*(warning.message for warning in caught), error]:
         if message is not None:
-            print(f"{about}: {message}", file=sys.stderr)
+            print(f"{printable(about)}: {printable(message)}", file=sys.stderr)
 
 
 def explain(options: argparse.Namespace, model: plqlite.FaceModel, image: str, photo: Photo) -> Result:
@@ -166,7 +173,7 @@ def report(options: argparse.Namespace, image: str, model: str, explanation: plq
 
 def describe(result: dict) -> str:
     """Put the numbers of one image and one model into a line of text."""
-    text = f"{result['image']}  {result['model']:<8} quality Q = {result['quality']:.3f}"
+    text = f"{printable(result['image'])}  {result['model']:<8} quality Q = {result['quality']:.3f}"
     if result["scaled_quality"] is None:
         return f"{text}   (not calibrated: no Q̂, and the level of the map means nothing)"
     text += f"   scaled Q̂ = {result['scaled_quality']:.2f}   mean of the map P = {result['plq_mean']:.2f}"
@@ -174,15 +181,18 @@ def describe(result: dict) -> str:
 
 
 def draw(results: list[Result], options: argparse.Namespace) -> bool:
-    """Write the picture and say what to do next; return whether it could be written."""
-    rows = [(each.image, each.explanation) for each in results]
-    try:
-        save_figure(grid(rows, [each.name for each in results], options.style), options.out)
-    except OSError as error:
-        print(f"{options.out} cannot be written: {error}", file=sys.stderr)
-        return False
-    if not options.json:
-        print(f"wrote {options.out}: yellow pixels are useful for recognition, blue ones are not")
+    """Write the picture, in pages of 20 faces, and say what to do next; return whether that succeeded."""
+    pages = [results[start : start + PAGE] for start in range(0, len(results), PAGE)]
+    for number, page in enumerate(pages, start=1):
+        path = options.out if number == 1 else options.out.with_stem(f"{options.out.stem}-{number}")
+        rows = [(each.image, each.explanation) for each in page]
+        try:
+            save_figure(grid(rows, [each.name for each in page], options.style), path)
+        except OSError as error:
+            print(f"{printable(path)} cannot be written: {printable(error)}", file=sys.stderr)
+            return False
+        if not options.json:
+            print(f"wrote {printable(path)}: yellow pixels are useful for recognition, blue ones are not")
     if not options.json and not options.images:
         print(
             "next: .venv/bin/jupyter lab notebooks/00_quickstart.ipynb   or: .venv/bin/plqlite YOUR_PHOTO.jpg"
@@ -192,13 +202,7 @@ def draw(results: list[Result], options: argparse.Namespace) -> bool:
 
 def run() -> None:
     """Run the command line of this process, and end it with the exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a console without Q̂ shows ? instead of failing
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader has gone, as in `… | head`: end without a traceback
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    console.run(main)
 
 
 if __name__ == "__main__":

@@ -3,25 +3,39 @@
 import json
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from plqlite.faces import BOTH_EYES, REGIONS
-from plqlite.files import write_aside
+from plqlite.files import require_file, write_aside
 from plqlite.quality import fit_scaling, scale_quality
 from plqlite.saliency import fit_gamma
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Constants that belong to one model: α and r of Eq. 2, γ of Eq. 6, and where they come from."""
+    """Constants that belong to one model: α and r of Eq. 2, γ of Eq. 6, and where they come from.
+
+    Raises
+    ------
+    ValueError
+        A constant is no finite number, or γ is beyond ±100, where Eq. 6 leaves the range of floats.
+    """
 
     alpha: float
     r: float
     gamma: float
     provenance: str = ""
+
+    def __post_init__(self) -> None:
+        constants = self.alpha, self.r, self.gamma
+        if not all(isinstance(each, Real) and math.isfinite(each) for each in constants):
+            raise ValueError(f"α, r, γ = {constants}: each constant is a finite number.")
+        if abs(self.gamma) > 100:
+            raise ValueError(f"γ = {self.gamma}: choose one between -100 and 100; 5 to 20 is usual.")
 
 
 ALARMS = dict.fromkeys((*REGIONS, BOTH_EYES), -3.0)  # where none are fitted
@@ -129,8 +143,6 @@ def from_json(entry: dict) -> tuple[Scaling, ReferenceStatistics | None]:
     entry = dict(entry)
     statistics = entry.pop("usual", None) or entry.pop("reference_statistics", None)
     scaling = Scaling(**entry)
-    if not all(math.isfinite(each) for each in (scaling.alpha, scaling.r, scaling.gamma)):
-        raise ValueError("a constant is not a finite number")
     if statistics is None:
         return scaling, None
     return scaling, _statistics(statistics if "maps" in statistics else _renamed(statistics))
@@ -162,7 +174,7 @@ def _tensor(values: list) -> torch.Tensor:
 def _check(statistics: ReferenceStatistics) -> None:
     """Refuse reference statistics that cannot be right."""
     for name, (mean, std) in statistics.maps.items():
-        square = mean.ndim == 2 and mean.shape[0] == mean.shape[1] and mean.shape == std.shape
+        square = mean.ndim == 2 and 0 < mean.shape[0] == mean.shape[1] and mean.shape == std.shape
         if not square or (name in ("level", "combined") and len(mean) != 28):
             raise ValueError(f"the reference statistics of {name} are not two square grids")
         if not std.min() > 0:
@@ -172,9 +184,10 @@ def _check(statistics: ReferenceStatistics) -> None:
     percentiles = statistics.quality_percentiles
     if "level" not in statistics.maps or percentiles.shape != (101,):
         raise ValueError("the reference statistics lack the level, or 101 percentiles")
-    if not (percentiles.diff() >= 0).all():
-        raise ValueError("the percentiles of Q fall")
-    if statistics.alarms.keys() != ALARMS.keys() or not all(each < 0 for each in statistics.alarms.values()):
+    if not (percentiles.isfinite().all() and (percentiles.diff() >= 0).all()):
+        raise ValueError("the percentiles of Q fall, or are not finite")
+    alarms = statistics.alarms
+    if alarms.keys() != ALARMS.keys() or not all(-math.inf < each < 0 for each in alarms.values()):
         raise ValueError("the alarms are not one number below 0 for each part of a face")
 
 
@@ -211,6 +224,8 @@ def load_calibration(path: Path) -> tuple[Scaling, ReferenceStatistics | None, d
 
     Raises
     ------
+    OSError
+        It is no file, or cannot be read.
     ValueError
         The file is damaged.
 
@@ -218,9 +233,11 @@ def load_calibration(path: Path) -> tuple[Scaling, ReferenceStatistics | None, d
     --------
     See `save_calibration`.
     """
+    require_file(path)
     try:
         saved = json.loads(path.read_text("utf-8"))
         scaling, reference_statistics = from_json(saved["scaling"])
         return scaling, reference_statistics, saved["model"]
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    # What a stranger's JSON may raise: AttributeError where there is a list or null in place of an object.
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and calibrate again.") from error

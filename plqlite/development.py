@@ -1,6 +1,7 @@
 """Measure a development set: photos that the constants of a model are fitted on."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -39,10 +40,17 @@ def calibrate(model: FaceModel, images: torch.Tensor, degraded: torch.Tensor | N
 
     Raises
     ------
+    TypeError
+        The images are no tensor.
     ValueError
-        Fewer than two images, or all of the same quality.
+        Fewer than two images, or all of nearly the same quality.
     OSError
         The constants cannot be saved.
+
+    Warns
+    -----
+    UserWarning
+        Some images are copies of others; each counts once.
 
     Examples
     --------
@@ -51,6 +59,9 @@ def calibrate(model: FaceModel, images: torch.Tensor, degraded: torch.Tensor | N
     >>> photos = list(plqlite.sample_faces().values())[:2]  # take a hundred
     >>> model.scaling = calibrate(model, torch.cat([plqlite.load_face(photo, model) for photo in photos]))
     """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"calibrate takes one tensor (N, 3, size, size), found {type(images).__name__}.")
+    images = _without_copies(images)
     clean, worse = measure_all(model, images), None if degraded is None else measure_all(model, degraded)
     added = "" if degraded is None else f" and {len(degraded)} degraded ones"
     provenance = f"calibrate on {len(images)} images{added}; closed form, signed"
@@ -59,6 +70,14 @@ def calibrate(model: FaceModel, images: torch.Tensor, degraded: torch.Tensor | N
         statistics = fit_reference_statistics(clean)._replace(alarms=fit_alarms(model, clean))
         save_calibration(model.calibration_file, scaling, statistics, model.identity)
     return scaling
+
+
+def _without_copies(images: torch.Tensor) -> torch.Tensor:
+    """Leave out images that are copies of others, pixel for pixel, and say so."""
+    first = {image.cpu().numpy().tobytes(): index for index, image in reversed(list(enumerate(images)))}
+    if copies := len(images) - len(first):
+        warnings.warn(f"{copies} of {len(images)} images are copies of others: not counted.", stacklevel=3)
+    return images[sorted(first.values())]
 
 
 def measure_all(model: FaceModel, images: torch.Tensor) -> Measurements:

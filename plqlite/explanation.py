@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,7 +83,9 @@ class Explanation:
         write_aside(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-@torch.enable_grad()
+BATCH = 32  # images at a time: SFace takes 26 MB for each
+
+
 def explain(
     model: FaceModel,
     images: torch.Tensor,
@@ -93,17 +96,18 @@ def explain(
 ) -> Explanation:
     """Explain for every pixel how useful it is for recognition (Eq. 1 to 7).
 
-    It takes one forward pass of the backbone and one backward pass, however many dropout passes. Q is the
-    closed form of Eq. 1, which gives the mean over all draws of 100 masks: no luck of a draw, and the same
-    number each time. `passes=100` draws masks, as the paper does, and estimates the same number: α, r and γ
-    serve both. A head that is not affine has no closed form, and 100 passes are drawn.
+    It takes one forward pass of the backbone and one backward pass, however many dropout passes; many images
+    are split into batches of 32. Q is the closed form of Eq. 1, which gives the mean over all draws of 100
+    masks: no luck of a draw, and the same number each time. `passes=100` draws masks, as the paper does, and
+    estimates the same number: α, r and γ serve both. A head that is not affine has no closed form, and 100
+    passes are drawn.
 
     Parameters
     ----------
     model : a FaceModel
     images : (B, 3, size, size) aligned RGB, 0..255
     passes : dropout passes m to be drawn; None for the closed form
-    seed : chooses the dropout masks, where any are drawn
+    seed : chooses the dropout masks, where any are drawn; 0 to 2³² − 1
     reading : of Eq. 3, see `node_weights`; γ was fitted for "signed", so P of the others is off in level
     dropout : share of features set to zero
 
@@ -114,7 +118,8 @@ def explain(
     Raises
     ------
     TypeError, ValueError
-        Bad images (see `check_images`), passes below 2, a dropout outside (0, 1), another reading.
+        Bad images (see `check_images`), passes below 2, a dropout outside (0, 1) or that leaves fewer than
+        four features, another seed or reading; NaN in the network.
     DropoutHasNoEffect
         The embeddings of an image do not vary under dropout.
 
@@ -131,11 +136,37 @@ def explain(
     torch.Size([1, 112, 112])
     """
     check_images(images, model)
-    images = images.detach().requires_grad_()
+    _check_numbers(passes, seed, dropout)
+    if model.scaling is None:
+        warnings.warn(
+            f"{model.name} is not calibrated: Q̂ is the raw Q, and the level of P means nothing (its order "
+            "does). Fit its own constants with  model.scaling = plqlite.calibrate(model, images)",
+            stacklevel=2,
+        )
+    return _joined([_explain(model, each, passes, seed, reading, dropout) for each in images.split(BATCH)])
+
+
+def _check_numbers(passes: int | None, seed: int, dropout: float) -> None:
+    """Refuse what is no number, before torch does so in its own words."""
+    for name, value in {"passes": passes, "seed": seed}.items():
+        if not (isinstance(value, Integral) or (value is None and name == "passes")):
+            raise TypeError(f"{name}={value!r}: give a whole number.")
+    if not isinstance(dropout, Real):
+        raise TypeError(f"dropout={dropout!r}: give a share between 0 and 1.")
+
+
+@torch.inference_mode(False)  # and with gradients, whatever the caller has chosen
+@torch.enable_grad()
+def _explain(
+    model: FaceModel, images: torch.Tensor, passes: int | None, seed: int, reading: str, dropout: float
+) -> Explanation:
+    """Explain as many images as fit into memory, see `explain`."""
+    images = images.detach().clone().requires_grad_()
     features, cells = model.features_and_cells(images)  # (B, D): the one forward pass of the backbone
     with torch.no_grad():  # Eq. 3 takes the quality as a constant
         quality = _quality(model.head, features, passes, seed, dropout)
-        scaled = _scale(quality, model)
+        constants = model.scaling
+        scaled = quality if constants is None else scale_quality(quality, constants.alpha, constants.r)
         head = cast(torch.nn.Linear, model.head)  # if there are cells
         evidence = () if cells is None else signal_and_noise(head, cells, dropout)
     embedding = normalize(model.head(features), dim=-1)  # (B, d)
@@ -146,8 +177,15 @@ def explain(
     reference = model.reference_statistics
     z = None if reference is None else deviation(maps_of(saliency, *evidence), reference, model.size)
     signal, noise = evidence or (None, None)
-    calibrated = model.scaling is not None
+    calibrated = constants is not None
     return Explanation(quality, scaled, saliency, plq, pattern, signal, noise, z, calibrated, model)
+
+
+def _joined(batches: list[Explanation]) -> Explanation:
+    """Put the explanations of several batches into one."""
+    tensors = {name: torch.cat([getattr(each, name) for each in batches]) for name in batches[0]._tensors()}
+    together: dict[str, Any] = tensors
+    return replace(batches[0], **together)
 
 
 def _quality(
@@ -186,18 +224,6 @@ def pattern_of(saliency: torch.Tensor, scaled_quality: torch.Tensor, gamma: floa
     plq = pixel_level_quality(saliency / level / 2, gamma)  # (B, H, W)
     sigma = saliency.shape[-1] / 40
     return gaussian_blur(plq, [2 * round(3 * sigma) + 1] * 2, [sigma] * 2)
-
-
-def _scale(quality: torch.Tensor, model: FaceModel) -> torch.Tensor:
-    """Return Q̂; for a model that has no constants of its own, Q itself."""
-    if model.scaling is not None:
-        return scale_quality(quality, model.scaling.alpha, model.scaling.r)
-    warnings.warn(
-        f"{model.name} is not calibrated: Q̂ is the raw Q, and the level of P means nothing (its order does). "
-        "Fit its own constants with  model.scaling = plqlite.calibrate(model, images)",
-        stacklevel=4,
-    )
-    return quality
 
 
 def gamma_of(model: FaceModel) -> float:

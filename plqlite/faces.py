@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from PIL import Image, ImageOps
 
+from plqlite.files import require_file
+
 if TYPE_CHECKING:
     from facenet_pytorch import MTCNN
 
+LARGEST = 10**8  # pixels of a photo: it is held as RGB, four times at most
+OTHER_MODES = {"La": "LA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}  # Pillow half knows them
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
 
 Photo = str | Path | bytes | np.ndarray | Image.Image  # what `read_image` takes
@@ -112,10 +116,10 @@ def read_image(source: Photo) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError
-        There is nothing at the path, or a folder.
+    FileNotFoundError, IsADirectoryError, OSError
+        There is nothing at the path, a folder, or a pipe or device.
     UnreadableImage
-        The file is not an image, or is cut off.
+        The file is not an image, is cut off, or has more than 100 million pixels.
     ValueError
         An array of another shape, or with pixels outside 0..255 (or all within 0..1).
 
@@ -129,13 +133,11 @@ def read_image(source: Photo) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _pil_to_rgb(source)
     if not isinstance(source, bytes):
-        path = Path(source)
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder: give the path of one image.")
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: check the path.")
+        require_file(Path(source))
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.width * image.height > LARGEST:  # known before any pixel is decoded
+                raise ValueError(f"{image.width}×{image.height} pixels, more than 100 million")
             return _pil_to_rgb(image)
     # What Pillow raises for broken files differs from format to format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
@@ -148,6 +150,8 @@ def read_image(source: Photo) -> np.ndarray:
 def _pil_to_rgb(image: Image.Image) -> np.ndarray:
     """Rotate, flatten and reduce a PIL image to (H, W, 3) uint8."""
     image = ImageOps.exif_transpose(image)
+    if image.mode in OTHER_MODES:
+        image = image.convert(OTHER_MODES[image.mode])
     if image.mode[0] in "IF":  # 16-bit or 32-bit grey, which convert("RGB") would cut off at 255
         low, high = cast(tuple[float, float], image.getextrema())  # one band
         return _array_to_rgb(np.asarray(image, dtype=np.uint16 if 0 <= low and 255 < high < 65536 else float))

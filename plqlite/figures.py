@@ -115,7 +115,7 @@ def grid(
     for row, (image, explanation), name in zip(axes, rows, names, strict=True):
         face = image.detach().permute(1, 2, 0).cpu().numpy() / 255  # (H, W, 3)
         row[0].imshow(face)
-        row[0].set_title(name, fontsize=9)
+        row[0].set_title(name, fontsize=9, parse_math=False)  # a name may hold a $
         for axis in row:
             axis.set_axis_off()
         drawn = draw_row(row[1:], face, explanation, colours)
@@ -225,6 +225,8 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
 
     Raises
     ------
+    ValueError
+        There is no model.
     ImportError
         ipywidgets is not installed.
 
@@ -237,12 +239,17 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
         import ipywidgets as widgets  # only a notebook needs it
     except ImportError as error:
         raise ImportError("The panel needs another package: run  pip install ipywidgets") from error
-    models = {each.name: each for each in ([model] if isinstance(model, FaceModel) else model)}
-    first = next(iter(models.values()))
+    models = _named([model] if isinstance(model, FaceModel) else model)
+    first, gammas = next(iter(models.values())), [gamma_of(each) for each in models.values()]
     controls = {
         "model": widgets.Dropdown(description="model", options=list(models)),
         "gamma": widgets.FloatSlider(
-            description="γ", value=gamma_of(first), min=6, max=18, step=0.1, continuous_update=False
+            description="γ",
+            value=gamma_of(first),
+            min=min(6, *gammas),
+            max=max(18, *gammas),
+            step=0.1,
+            continuous_update=False,
         ),
         "passes": widgets.Dropdown(
             description="passes", options=[("closed form", None), 2, 10, 100, 1000], value=None
@@ -271,6 +278,7 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
             images, explanation, message.value = explained(*chosen, content)
         except (ValueError, TypeError, OSError) as error:
             message.value = f"<b>{html.escape(str(error))}</b>"
+            picture.value = b""  # that of another photo must not stay below the message
             return
         recoloured = _with_gamma(explanation, controls["gamma"].value)
         drawn = io.BytesIO()
@@ -289,6 +297,17 @@ def explore(model: FaceModel | Sequence[FaceModel], photo: Photo, colours: str =
         for names in (("model", "gamma"), ("passes", "seed"), ("reading", "style"), ("upload",))
     ]
     return widgets.VBox([*rows, message, picture])
+
+
+def _named(models: Sequence[FaceModel]) -> dict[str, FaceModel]:
+    """Return models by name; a second one of a name is numbered."""
+    if not len(models):
+        raise ValueError("explore takes one model or more.")
+    named: dict[str, FaceModel] = {}
+    for each in models:
+        number = 1 + sum(other.name == each.name for other in named.values())
+        named[each.name if number == 1 else f"{each.name} ({number})"] = each
+    return named
 
 
 def _with_gamma(explanation: Explanation, gamma: float) -> Explanation:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -56,7 +59,7 @@ def test_fits_both_models_and_names_what_it_skipped(calibrate, capsys):
 @pytest.mark.slow
 def test_resumes_where_it_was_interrupted(calibrate, people, interrupt):
     calls = interrupt(versions, "measure", at=5)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         calibrate()
     table = calibrate.table
     table.write_text(table.read_text("utf-8") + "sface,astronaut/astronaut_0001.png,,0.8", "utf-8")  # cut off
@@ -154,3 +157,47 @@ def test_reference_statistics_are_those_of_the_photos_and_are_found_beside_the_w
         for one, other in zip(model.reference_statistics.maps[name], pair, strict=True):
             torch.testing.assert_close(one, other, atol=0.002, rtol=0.002, msg=name)
     assert model.scaling.alpha > 0
+
+
+@pytest.mark.slow
+def test_a_photo_that_has_changed_is_measured_again(calibrate, few_people, run_script, interrupt):
+    calls = interrupt(versions, "measure", at=0)
+    out = calibrate.table.with_suffix(".json")
+
+    def run():
+        run_script("calibrate", few_people, "--model", "sface", "--out", out)
+        return json.loads(out.read_text("utf-8"))["sface"]
+
+    before = run()
+    assert len(calls) == 3
+    ada = few_people / "astronaut" / "astronaut_0001.png"
+    Image.fromarray(255 - plqlite.sample_faces()["astronaut"][:, ::-1] // 2).save(ada)
+    assert run()["r"] != before["r"]
+    assert len(calls) == 4
+    Image.fromarray(plqlite.sample_faces()["astronaut"]).save(ada)
+    assert run() == before
+    assert len(calls) == 4  # the old measurement was kept
+
+
+@pytest.mark.slow
+def test_odd_names_and_copies(few_people, run_script, tmp_path, interrupt):
+    """A name of two lines and one that is no UTF-8 are measured once and used; a copy counts once."""
+    photos = sorted(few_people.rglob("*_0001.png"))
+    names = [b"two\nlines.png", b"no\xff.png"] if sys.platform == "linux" else [b"a.png", b"b.png"]
+    for photo, name in zip(photos[:2], names, strict=True):
+        os.rename(photo, os.path.join(os.fsencode(few_people), name))
+    shutil.copy(photos[2], few_people / "copy.png")
+    calls, out = interrupt(versions, "measure", at=0), tmp_path / "c.json"
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 photos are copies of others"):
+            run_script("calibrate", few_people, "--model", "sface", "--out", out)
+    assert len(calls) == 3
+    assert "on 3 photos" in json.loads(out.read_text("utf-8"))["sface"]["provenance"]
+
+
+@pytest.mark.parametrize("name", ["c.png", "c.csv", "c.maps.csv"])
+def test_nothing_is_written_over_the_result(run_script, people, tmp_path, capsys, name):
+    with pytest.raises(SystemExit):
+        run_script("calibrate", people, "--out", tmp_path / name)
+    assert "have one name: choose another --out" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["people"]

@@ -122,9 +122,10 @@ def test_calibration_finds_the_constants_that_are_given(model, faces):
 
 
 def test_calibration_needs_different_faces(tiny, images):
-    for few in (images[:1], images[:1].repeat(3, 1, 1, 1)):
-        with pytest.raises(ValueError, match="fit on several different faces"):
-            plqlite.calibrate(tiny, few)
+    with pytest.raises(ValueError, match="fit on several different faces"):
+        plqlite.calibrate(tiny, images[:1])
+    with pytest.raises(ValueError, match="fit on several"), pytest.warns(UserWarning, match="2 of 3 images"):
+        plqlite.calibrate(tiny, images[:1].repeat(3, 1, 1, 1))
 
 
 # --- the calibration of one model is never used for another ---
@@ -319,3 +320,32 @@ def test_a_calibration_that_version_0_1_has_saved_is_read(small_copy, text):
     path.write_text(json.dumps(old), "utf-8")
     with pytest.warns(UserWarning, match="another model or input: ignored"):
         assert plqlite.from_onnx(small_copy, device="cpu", **OLD_INPUTS[text]).scaling is None
+
+
+@pytest.mark.parametrize("constants", [(float("nan"), 0.9, 11), (60, float("inf"), 11), (60, 0.9, "11")])
+def test_constants_are_finite_numbers(constants):
+    with pytest.raises(ValueError, match="each constant is a finite number"):
+        plqlite.Scaling(*constants)
+
+
+def test_gamma_stays_in_the_range_of_floats():
+    for gamma in (-101, 400):
+        with pytest.raises(ValueError, match=f"γ = {gamma}: choose one between -100 and 100"):
+            plqlite.Scaling(60, 0.9, gamma)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"text"', "{}", '{"scaling": null}', '{"scaling": []}'])
+def test_json_of_something_else_is_damage(small_copy, text):
+    small_copy.with_suffix(".scaling.json").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=r"r\.scaling\.json is damaged .* calibrate again"):
+        plqlite.from_onnx(small_copy)
+
+
+def test_copies_of_an_image_count_once(tiny):
+    images = random_images(6)
+    expected = plqlite.calibrate(tiny, images)
+    with pytest.warns(UserWarning, match="38 of 44 images are copies of others: not counted"):
+        found = plqlite.calibrate(tiny, torch.cat([images, images[:1].repeat(38, 1, 1, 1)]))
+    assert found == expected
+    with pytest.raises(TypeError, match=r"takes one tensor .*, found list"):
+        plqlite.calibrate(tiny, list(images))

@@ -125,7 +125,7 @@ def test_a_region_is_touched_from_a_tenth_on():
 def test_the_script_resumes_and_writes_three_tables(run_script, people, tmp_path, interrupt):
     calls = interrupt(versions, "measure", at=3)
     out = tmp_path / "advice.md"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         run_script("check_advice", people, "--model", "sface", "--out", out)
     assert not out.exists()
     run_script("check_advice", people, "--model", "sface", "--out", out)

@@ -9,7 +9,7 @@ import torch
 from networks import small
 
 import plqlite
-from conftest import contents, times
+from conftest import contents, times, tiny_model
 from plqlite.experiments import dataset
 from plqlite.experiments.dataset import SKIPPED, aligned_faces, identity_of, photos_of
 from plqlite.experiments.tables import open_table
@@ -148,3 +148,70 @@ def test_an_alignment_that_fails_ends_prepare(people, tmp_path):
     with pytest.raises(ZeroDivisionError, match="a mistake of mine"):
         dataset.prepare(photos_of(people), tmp_path / "out", [model])
     assert len(open_table(tmp_path / "out" / "skipped.csv", SKIPPED)) == 0
+
+
+@pytest.mark.parametrize("name", ["../actor.png", "actor/../../actor.png", "/tmp/actor.png", "", "."])
+def test_an_index_names_nothing_outside_its_folder(prepared, sface, run_script, tmp_path, capsys, name):
+    victim = tmp_path / "actor.png"
+    victim.write_bytes(b"mine")
+    index = prepared / "index.csv"
+    text = index.read_text("utf-8").replace("actor/actor_0001.png", name, 1)
+    index.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="which is not below"):
+        aligned_faces(prepared, sface)
+    with pytest.raises(SystemExit, match="1"):
+        run_script("make_random_masks", prepared, "--out", tmp_path / "masks")
+    assert "which is not below" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("masked"))
+    with pytest.raises(ValueError, match="which is not below"):
+        dataset.build(tmp_path / "out", {name: victim}, COLUMNS, ["grey"], Path.read_text, grey)
+    assert victim.read_bytes() == b"mine"
+
+
+def test_two_models_of_one_name_do_not_share_crops(people, sface, tiny, tmp_path):
+    photos, twin = photos_of(people), tiny_model()
+    twin.name = "sface"
+    with pytest.raises(ValueError, match="Two of sface, sface have one name"):
+        dataset.prepare(photos, tmp_path / "out", [sface, twin])
+    dataset.prepare(dict(list(photos.items())[:1]), tmp_path / "out", [sface])
+    for use in (dataset.prepare, lambda photos, folder, models: aligned_faces(folder, models[0])):
+        with pytest.raises(ValueError, match=r"sface holds crops for another model of that name"):
+            use(photos, tmp_path / "out", [twin])
+    dataset.prepare({}, tmp_path / "out", [sface])
+    assert len(aligned_faces(tmp_path / "out", sface)) == 1
+
+
+def test_what_a_killed_run_has_left_is_removed(letters, tmp_path):
+    left = tmp_path / "out" / "grey" / ".ada.png.0123.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    dataset.build(tmp_path / "out", letters, COLUMNS, ["grey"], Path.read_text, grey)
+    assert not left.exists()
+
+
+def test_a_name_that_no_file_can_have_is_skipped(tmp_path):
+    paths = [tmp_path / f"{name}.txt" for name in ("a" * 250, "b")]
+    for path in paths:
+        path.write_text("x")
+    sources = {f"{path.stem}_crop.png": path for path in paths}
+    index = dataset.build(tmp_path / "out", sources, COLUMNS, ["grey"], Path.read_text, grey)
+    assert index["image"].tolist() == ["b_crop.png"]
+    (row,) = open_table(tmp_path / "out" / "skipped.csv", SKIPPED).to_dict("records")
+    assert "A name of 259 bytes is too long for a file" in row["reason"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="other systems have no such pipes")
+def test_what_is_no_photo_does_not_end_a_run(people, sface, tmp_path):
+    """A pipe, a device, a folder and links to nowhere, all named like photos; and the longest name."""
+    os.mkfifo(people / "pipe.jpg")
+    (people / "zero.jpg").symlink_to("/dev/zero")
+    (people / "folder.jpg").mkdir()
+    (people / "nowhere.jpg").symlink_to("nothing")
+    (people / "circle.jpg").symlink_to("circle.jpg")
+    shutil.copy(people / "actor" / "actor_0001.png", people / ("x" * 251 + ".png"))
+    odd = {f"{name}.png": people / f"{name}.jpg" for name in ("pipe", "zero", "folder", "nowhere", "circle")}
+    index = dataset.prepare(photos_of(people) | odd, tmp_path / "out", [sface])
+    assert len(index) == 10
+    skipped = open_table(tmp_path / "out" / "skipped.csv", SKIPPED).set_index("image")["reason"]
+    assert set(odd) < set(skipped.index)
+    assert "is a pipe or a device" in skipped["zero.png"]

@@ -7,6 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 import plqlite
 from conftest import random_images, tiny_model
+from plqlite import explanation as explanation_module
 from plqlite.explanation import pattern_of
 from plqlite.saliency import pixel_level_quality
 
@@ -182,3 +183,54 @@ def test_the_pattern_is_smoothed_by_a_fortieth_of_the_width():
     profile = pattern.sum(0)
     variance = (profile * (torch.arange(120) - 60) ** 2).sum().item()
     assert variance == pytest.approx(9, rel=0.05)
+
+
+@pytest.mark.parametrize("passes", [None, 5])
+def test_many_images_are_explained_in_batches(tiny_reference, monkeypatch, passes):
+    tiny_reference, images = tiny_reference.double(), random_images(7, size=112).double()
+    whole = plqlite.explain(tiny_reference, images, passes).numpy()
+    assert whole.keys() == {*whole, "deviation", "signal"}
+    sizes, original = [], explanation_module._explain
+    monkeypatch.setattr(explanation_module, "BATCH", 3)
+    monkeypatch.setattr(
+        explanation_module, "_explain", lambda *each: sizes.append(len(each[1])) or original(*each)
+    )
+    split = plqlite.explain(tiny_reference, images, passes).numpy()
+    assert sizes == [3, 3, 1]
+    for name, values in whole.items():
+        np.testing.assert_allclose(split[name], values, rtol=1e-5, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"passes": "100"}, TypeError, "passes='100': give a whole number"),
+        ({"passes": 2.0}, TypeError, "passes=2.0: give a whole number"),
+        ({"passes": 1e6}, TypeError, "passes=1000000.0: give a whole number"),
+        ({"passes": 1}, ValueError, "at least 2 passes"),
+        ({"passes": 5, "seed": 1.5}, TypeError, "seed=1.5: give a whole number"),
+        ({"passes": 5, "seed": None}, TypeError, "seed=None: give a whole number"),
+        ({"passes": 5, "seed": 2**32}, ValueError, "seed=4294967296: choose one from 0"),
+        ({"passes": 5, "seed": -1}, ValueError, "seed=-1: choose one from 0"),
+        ({"dropout": "0.5"}, TypeError, "dropout='0.5': give a share"),
+        ({"dropout": 1.5}, ValueError, "choose a share between 0 and 1"),
+        ({"dropout": 0.999999}, ValueError, "leaves 0.0002 of 196 features on average"),
+        ({"dropout": 0.999999, "passes": 100}, ValueError, "leaves 0.0002 of 196 features on average"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(tiny, images, options, error, message):
+    with pytest.raises(error, match=message):
+        plqlite.explain(tiny, images, **options)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(tiny, images):
+    found = plqlite.explain(tiny, images, passes=np.int64(5), seed=np.int64(3))
+    assert found.quality.equal(plqlite.explain(tiny, images, passes=5, seed=3).quality)
+
+
+@pytest.mark.parametrize("part", ["backbone.0", "head"])
+def test_a_network_of_nan_is_an_error_and_not_a_map(tiny, images, part):
+    tiny.get_submodule(part).weight[0] = float("nan")
+    for passes in (None, 5):
+        with pytest.raises(ValueError, match="hold NaN or infinity: check the weights"):
+            plqlite.explain(tiny, images, passes)

@@ -161,3 +161,32 @@ def test_a_face_that_is_cut_off_does_not_count_as_large():
     scene[:, : cut.shape[1]], scene[:512, cut.shape[1] :] = cut, ASTRONAUT
     found = find_faces(scene)
     assert found[0].box[0] > cut.shape[1]
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "I;16B", "1", "P", "PA", "LAB", "YCbCr", "CMYK", "F"])
+def test_every_mode_of_pillow_is_read(mode):
+    assert read_image(Image.new(mode, (20, 30))).shape == (30, 20, 3)
+
+
+def test_16_bits_in_either_order_of_bytes():
+    values = np.arange(400).reshape(20, 20) * 160
+    for mode, kind in (("I;16", "<u2"), ("I;16B", ">u2")):
+        image = Image.frombytes(mode, (20, 20), values.astype(kind).tobytes())
+        np.testing.assert_allclose(read_image(image)[..., 0], values / 257, atol=0.51)
+
+
+def test_a_photo_of_too_many_pixels_is_not_decoded(photo):
+    """177 million, of one bit: 22 kB on the disk, 1.8 GB in memory."""
+    path = photo("large.png", image=Image.new("1", (13300, 13300)))
+    assert path.stat().st_size < 1e5
+    with pytest.raises(faces.UnreadableImage, match="13300×13300 pixels, more than 100 million"):
+        read_image(path)
+
+
+def test_a_large_photo_is_averaged_and_not_sampled():
+    """A chessboard of single pixels, 12 times as large as the crop: grey."""
+    rows, columns = np.mgrid[:2400, :2400]
+    photo = np.repeat((255 * ((rows + columns) % 2))[..., None], 3, axis=2).astype(np.uint8)
+    crop = align_arcface(photo, Face(np.zeros(4), CANONICAL_LANDMARKS * 12.3 + 300))
+    assert crop[5:-5, 5:-5].std() < 3
+    assert crop[5:-5, 5:-5].mean() == pytest.approx(127.5, abs=2)

@@ -207,11 +207,10 @@ def upload(box, content):
     return box.children[4].value, bytes(box.children[5].value)  # message, picture
 
 
-def test_an_upload_that_fails_says_why_and_keeps_the_picture(panel):
-    before = bytes(panel[2].value)
+def test_an_upload_that_fails_says_why_and_shows_nobody_else(panel):
     message, picture = upload(panel[4], b"x")
     assert "no face" in message
-    assert picture == before
+    assert picture == b""
 
 
 def test_several_faces_are_said(panel, monkeypatch):
@@ -232,3 +231,26 @@ def test_an_upload_is_explained(model):
     message, picture = upload(box, content.getvalue())
     assert message == ""
     assert picture != before
+
+
+def test_a_gamma_of_any_model_can_be_drawn(monkeypatch):
+    """And the slider shows it: it would otherwise redraw with the nearest that it has."""
+    steep, flat = tiny_model(), tiny_model()
+    steep.scaling, flat.scaling = plqlite.Scaling(20.0, 0.7, 25.0), plqlite.Scaling(20.0, 0.7, 2.5)
+    monkeypatch.setattr(figures, "load_face", lambda source, model: random_images(1))
+    box = plqlite.explore([steep, flat], PHOTO)
+    controls = {control.description: control for row in box.children[:4] for control in row.children}
+    assert controls["model"].options == ("tiny", "tiny (2)")
+    assert controls["γ"].value == 25.0
+    controls["model"].value = "tiny (2)"
+    assert controls["γ"].value == 2.5
+
+
+def test_no_model_is_not_explored():
+    with pytest.raises(ValueError, match="one model or more"):
+        plqlite.explore([], PHOTO)
+
+
+def test_titles_are_no_formulas(tiny, images):
+    figure = plqlite.show(images[:1], plqlite.explain(tiny, images[:1]), [r"a$b$\frac"])
+    figure.savefig(io.BytesIO())

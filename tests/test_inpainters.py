@@ -107,3 +107,16 @@ def test_lama_gets_bytes_and_its_padding_is_cut_off(monkeypatch):
     assert seen["image"].dtype == seen["mask"].dtype == np.uint8
     assert seen["mask"].max() == 255
     torch.testing.assert_close(inpainted[:, square()], RAMP[:, square()] / 2, atol=1, rtol=0)
+
+
+@pytest.mark.parametrize(("change", "message"), [(1 / 255, "multiply by 255"), (float("nan"), "NaN")])
+def test_pixels_of_another_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        inpaint(SYMMETRIC * change, square(), mirror)
+    with pytest.raises(ValueError, match=message):
+        average_face(SYMMETRIC[None] * change)
+
+
+def test_nobody_has_no_average():
+    with pytest.raises(ValueError, match="0 faces: an average takes one or more"):
+        average_face(torch.zeros(0, 3, 112, 112))

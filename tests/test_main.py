@@ -9,7 +9,7 @@ from PIL import Image
 
 import plqlite
 from conftest import reuse_networks
-from plqlite.__main__ import main
+from plqlite.__main__ import describe, main
 from plqlite.networks.weights import SFACE, find_weights
 
 KEYS = ["image", "model", "quality", "scaled_quality", "plq_mean", "reading", "passes", "seed"]
@@ -137,7 +137,9 @@ def test_out_that_cannot_be_written(hopper, tmp_path, capsys):
         ["--what"],
         ["--device", "tpu"],
         ["--seed", "-1"],
-        ["--seed", "99999999999999999999999"],
+        ["--seed", str(2**32)],  # torch draws the same masks as for 0
+        ["--out", ""],
+        ["--model", ""],
     ],
 )
 def test_bad_arguments_exit_with_2(arguments, capsys):
@@ -202,3 +204,34 @@ def test_a_model_that_cannot_be_built(hopper, tmp_path, monkeypatch, capsys):
         main([hopper, "--model", "arcfase"])
     assert end.value.code == 2
     assert "choose from sface, facenet, facenet-vggface2, arcface, arcface-r100" in capsys.readouterr().err
+
+
+def test_options_may_stand_between_photos(hopper, capsys):
+    assert main([hopper, "--model", "sface", hopper, "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_names_cannot_move_the_cursor(tmp_path, capsys):
+    name = str(tmp_path / "a\x1b[2J\nb.jpg")
+    assert main([name, "--model", "sface", "--json"]) == 1
+    printed = capsys.readouterr().err
+    assert r"a\x1b[2J\nb.jpg does not exist" in printed
+    assert printed.count("\n") == 1
+    line = {"image": name, "model": "sface", "quality": 0.9, "scaled_quality": None}
+    assert "\x1b" not in describe(line)
+
+
+def test_a_name_may_hold_a_dollar(tmp_path, hopper, capsys):
+    path = tmp_path / "a$b$\\frac.onnx"
+    path.write_bytes(find_weights(SFACE).read_bytes())
+    assert main([hopper, "--model", str(path), "--out", str(tmp_path / "plq.png")]) == 0
+    assert (tmp_path / "plq.png").exists()
+
+
+def test_many_faces_fill_several_pages(monkeypatch, hopper, tmp_path, capsys):
+    monkeypatch.setattr("plqlite.__main__.PAGE", 2)
+    assert main([hopper] * 5 + ["--model", "sface", "--out", str(tmp_path / "plq.png")]) == 0
+    pages = [tmp_path / f"plq{number}.png" for number in ("", "-2", "-3")]
+    heights = [Image.open(page).height for page in pages]
+    assert heights[0] == heights[1] > heights[2] > 200
+    assert capsys.readouterr().out.count("wrote ") == 3

@@ -107,7 +107,7 @@ def test_killed_half_way_and_run_again_gives_the_same_files(run_script, prepared
     killed = subprocess.run([*program, prepared, "--out", out], stderr=subprocess.DEVNULL)
     assert killed.returncode != 0
     assert len(list(out.rglob("*.png"))) == 22
-    assert len(list(out.rglob("*.png.part"))) == 1  # half of the next
+    assert len(list(out.rglob(".*.part"))) == 1  # half of the next
     run_script("make_random_masks", prepared, "--out", out)
     assert contents(out) == expected
     before = times(out)

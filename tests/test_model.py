@@ -221,3 +221,50 @@ def test_60_megapixels_in_bounded_memory(tmp_path):
     before, after, *shape = run.stdout.split()
     assert shape == ["1", "3", "112", "112"]
     assert float(after) - float(before) < 1.5  # GB; the decoded photo alone is 0.18
+
+
+@pytest.mark.parametrize("part", ["backbone", "backbone.1"])
+def test_a_part_in_training_mode_does_not_reach_the_numbers(tiny, images, part):
+    """`train()` of a part does not pass through that of the model."""
+    tiny.backbone = torch.nn.Sequential(tiny.backbone, torch.nn.BatchNorm2d(4)).eval()
+    before, state = plqlite.explain(tiny, images), copy.deepcopy(tiny.state_dict())
+    for use in (plqlite.explain, plqlite.ser_fiq, lambda model, images: model(images)):
+        tiny.get_submodule(part).train()
+        use(tiny, images)
+    assert all(value.equal(state[name]) for name, value in tiny.state_dict().items())
+    tiny.get_submodule(part).train()
+    after = plqlite.explain(tiny, images)
+    assert after.plq.equal(before.plq)
+    assert after.quality.equal(before.quality)
+
+
+def test_autocast_is_refused_as_half_precision_is(tiny, images):
+    uses = (plqlite.explain, plqlite.ser_fiq, plqlite.ser_fiq_closed_form)
+    for use in uses:
+        with torch.autocast("cpu"), pytest.raises(TypeError, match=r"torch\.autocast is on, too coarse"):
+            use(tiny, images)
+        with torch.autocast("cpu", enabled=False):
+            use(tiny, images)
+
+
+def test_the_caller_s_mode_does_not_matter(tiny, images):
+    before = plqlite.explain(tiny, images)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            made_inside = images.clone()
+            assert plqlite.explain(tiny, made_inside).plq.equal(before.plq)
+        assert plqlite.explain(tiny, made_inside).plq.equal(before.plq)
+
+
+def test_sparse_images_are_refused(tiny, images):
+    with pytest.raises(TypeError, match=r"sparse_coo, .* convert with \.to_dense"):
+        plqlite.explain(tiny, images.to_sparse())
+
+
+def test_the_input_is_scaled_and_its_channels_are_in_order():
+    """By hand: red first, or blue first."""
+    image = torch.tensor([10.0, 20.0, 30.0]).reshape(1, 3, 1, 1)
+    rgb = plqlite.Input(1, mean=(1, 2, 3), std=(2, 4, 8)).normalise(image).flatten()
+    bgr = plqlite.Input(1, mean=(1, 2, 3), std=(2, 4, 8), channels="BGR").normalise(image).flatten()
+    assert rgb.tolist() == [4.5, 4.5, 3.375]
+    assert bgr.tolist() == [14.5, 4.5, 0.875]

@@ -111,3 +111,33 @@ def test_modules_that_change_or_coarsen_their_input():
     )
     with pytest.raises(UnusableModel, match=r"half precision .* \.float\(\)"):
         plqlite.from_module(small().half(), "8", 16)
+
+
+class Coupled(nn.Module):
+    """A network in which the images of a batch see each other."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.network, self.how = small(), how
+
+    def forward(self, images):
+        if self.how == "train":
+            self.train()
+        if self.how == "mean":
+            images = images - 0.1 * images.mean(0)
+        if self.how == "first":
+            images = images + 0.1 * images[:1]
+        return self.network(images)
+
+
+@pytest.mark.parametrize("how", ["train", "mean", "first"])
+def test_a_network_that_couples_images_is_refused(how):
+    message = "switches layers to training mode" if how == "train" else "depends on the others of its batch"
+    with pytest.raises(UnusableModel, match=f"Coupled: .*{message}"):
+        plqlite.from_module(Coupled(how), "network.8", 16)
+    plqlite.from_module(Coupled("not"), "network.8", 16)
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match=r"takes a torch.nn.Module, found NoneType"):
+        plqlite.from_module(None, "fc", 16)

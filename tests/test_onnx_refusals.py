@@ -1,5 +1,7 @@
 """ONNX files of strangers: what is refused, and what they cannot do."""
 
+import tracemalloc
+
 import numpy as np
 import onnx
 import pytest
@@ -299,3 +301,92 @@ def test_loading_twice_gives_the_same_numbers(small_copy):
     images = random_images(2)
     torch.testing.assert_close(one(images), other(images), atol=0, rtol=0)
     assert one.identity == other.identity
+
+
+# --- what would not fit into memory is refused before it is computed ---
+
+
+def doubled(times):
+    """A constant that doubles at each step; five bytes a step in the file."""
+    nodes = [helper.make_node("Concat", [f"c{n}", f"c{n}"], [f"c{n + 1}"], axis=0) for n in range(times)]
+    nodes += [helper.make_node("ReduceSum", [f"c{times}"], ["s"], keepdims=0)]
+    return [*nodes, *LINEAR[:1], helper.make_node("MatMul", ["f", "w"], ["m"]), add("m", "s")]
+
+
+def add(one, other):
+    return helper.make_node("Add", [one, other], ["y"])
+
+
+def blown_up(node, *weights):
+    """A node that makes much of the image, and a mean that hides it."""
+    mean = helper.make_node("GlobalAveragePool", ["big"], ["m"])
+    flat = [helper.make_node("Flatten", ["m"], ["f"]), helper.make_node("MatMul", ["f", "v"], ["y"])]
+    return [node, mean, *flat], weights
+
+
+CONV = blown_up(helper.make_node("Conv", ["x", "k"], ["big"], pads=[10000] * 4))
+PAD = blown_up(helper.make_node("Pad", ["x", "p"], ["big"]), ("p", np.array([0, 0, 9999, 9999] * 2)))
+RESIZE = blown_up(helper.make_node("Resize", ["x", "", "r"], ["big"]), ("r", np.float32([1, 1, 1e6, 1e6])))
+UNKNOWN = blown_up(
+    helper.make_node("Expand", ["x", "shape"], ["big"]),
+)
+UNKNOWN[0].insert(0, helper.make_node("Cast", ["total"], ["shape"], to=TensorProto.INT64))
+UNKNOWN[0].insert(0, helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "message"),
+    [
+        (doubled(27), [("c0", np.ones(64, np.float32))], r"constant 'c20' would have 67108864 values"),
+        (doubled(20), [("c0", np.ones(64, np.float32))], r"constant 'c20' would have 67108864 values"),
+        (*CONV, r"'big' \(Conv\) would have \d+ values"),
+        (*PAD, r"'big' \(Pad\) would have \d+ values"),
+        (*RESIZE, r"'big' \(Resize\) would have \d+ values"),
+        (*UNKNOWN, r"The size of 'big' \(Expand\) cannot be told beforehand"),
+    ],
+    ids=["27 times", "20 times", "conv", "pad", "resize", "unknown"],
+)
+def test_a_small_file_cannot_take_much_memory(tmp_path, nodes, weights, message):
+    weights = [
+        *WEIGHT,
+        ("v", np.ones((3, 8), np.float32)),
+        ("k", np.ones((3, 3, 3, 3), np.float32)),
+        *weights,
+    ]
+    path = write(tmp_path / "r.onnx", nodes, weights=weights)
+    assert path.stat().st_size < 40000
+    tracemalloc.start()
+    with pytest.raises(UnusableModel, match=message):
+        plqlite.from_onnx(path)
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**30 / 4
+    tracemalloc.stop()
+
+
+def test_many_small_constants_are_large_together(tmp_path):
+    """Each of 100 is below the limit for one."""
+    fan = [helper.make_node("Concat", ["big", f"one{n}"], [f"c{n}"], axis=0) for n in range(100)]
+    nodes = [*doubled(15)[:15], helper.make_node("Identity", ["c15"], ["big"]), *fan]
+    nodes += [helper.make_node("Sum", [f"c{n}" for n in range(100)], ["s"]), *doubled(0)[2:3], *LINEAR[:1]]
+    ones = [(f"one{n}", np.ones(1, np.float32)) for n in range(100)]
+    constants = [("c0", np.ones(128, np.float32)), *WEIGHT, *ones]
+    nodes = [node for node in nodes if node.output[0] != "m"]
+    nodes += [helper.make_node("MatMul", ["f", "w"], ["m"]), add("m", "s")]
+    path = write(tmp_path / "r.onnx", nodes, weights=constants)
+    with pytest.raises(
+        UnusableModel, match="with those before it: no face recognition network needs so many"
+    ):
+        plqlite.from_onnx(path)
+
+
+def test_external_weights_with_a_bad_offset_are_named(small_onnx, tmp_path):
+    proto = onnx.load(small_onnx)
+    onnx.save(proto, tmp_path / "r.onnx", save_as_external_data=True, location="r.data", size_threshold=0)
+    proto = onnx.load(tmp_path / "r.onnx", load_external_data=False)
+    for value in ("-5", "many", "99999999"):
+        for tensor in proto.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "offset":
+                    entry.value = value
+        (tmp_path / "s.onnx").write_bytes(proto.SerializeToString())
+        with pytest.raises(UnusableModel, match=r"s\.onnx"):
+            plqlite.from_onnx(tmp_path / "s.onnx")

@@ -130,7 +130,7 @@ def test_fit_scaling_puts_95_percent_into_the_range():
 
 @pytest.mark.parametrize("qualities", [[], [0.8], [0.8, 0.8, 0.8]])
 def test_fit_scaling_refuses_what_has_no_spread(qualities):
-    with pytest.raises(ValueError, match="without spread"):
+    with pytest.raises(ValueError, match="fit on several different faces"):
         fit_scaling(torch.tensor(qualities))
 
 
@@ -158,3 +158,36 @@ def test_closed_form_refuses_a_head_that_is_not_affine(tiny, images):
     tiny.head = torch.nn.Sequential(tiny.head, torch.nn.ReLU())
     with pytest.raises(TypeError, match=r"one torch.nn.Linear, found Sequential: use ser_fiq"):
         ser_fiq_closed_form(tiny, images)
+
+
+def test_each_seed_draws_its_own_masks(tiny, images):
+    features = tiny.features(images)
+    drawn = [
+        stochastic_embeddings(tiny.head, features, passes=3, seed=seed) for seed in (0, 1, 2**31, 2**32 - 1)
+    ]
+    assert not any(one.equal(other) for n, one in enumerate(drawn) for other in drawn[:n])
+    for seed in (2**32, -1):
+        with pytest.raises(ValueError, match=rf"seed={seed}: choose one from 0 to 2\*\*32 - 1"):
+            stochastic_embeddings(tiny.head, features, passes=3, seed=seed)
+
+
+def test_a_dropout_that_leaves_next_to_nothing_is_refused():
+    """Of 100 features 4 must remain on average: 0.96 is the limit."""
+    head, features = torch.nn.Linear(100, 4), torch.rand(2, 100)
+    for use in (closed_form_quality, lambda *each: stochastic_embeddings(*each[:2], 9, each[2])):
+        use(head, features, 0.95)
+        with pytest.raises(ValueError, match=r"dropout=0\.97 leaves 3 of 100 features on average"):
+            use(head, features, 0.97)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 5e-4])
+def test_qualities_of_one_photo_fit_nothing(spread):
+    """Thirty-nine copies and another face, too: 95 % of them are as near as that."""
+    qualities = 0.9 + spread * torch.linspace(-1, 1, 40)
+    with pytest.raises(ValueError, match="as if they were of one photo"):
+        fit_scaling(qualities)
+    qualities[0] -= 0.014  # an ordinary difference between two photos
+    with pytest.raises(ValueError, match="as if they were of one photo"):
+        fit_scaling(qualities)
+    with pytest.raises(ValueError, match="NaN among them"):
+        fit_scaling(torch.tensor([0.8, float("nan"), 0.9]))

@@ -118,3 +118,9 @@ def test_interval_weighs_subjects_by_their_photos():
     found = mean_over_identities(values, subjects)
     assert found.mean == pytest.approx(0.1)
     assert 0.07 < found.low < 0.1 < found.high < 0.13  # a mean over the means of subjects would be 0.5
+
+
+def test_subjects_bring_all_of_their_values():
+    """Ones everywhere, however many of each subject: no interval can be wider than a point."""
+    estimate = mean_over_identities(np.ones(12), ["ada"] * 9 + ["bob"] * 2 + ["cem"])
+    assert (estimate.mean, estimate.low, estimate.high) == (1, 1, 1)

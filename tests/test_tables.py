@@ -1,7 +1,19 @@
+import os
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
-from plqlite.experiments.tables import append_rows, open_table, write_table
+from plqlite.experiments.tables import (
+    InUse,
+    append_rows,
+    lock_of,
+    locked,
+    open_table,
+    read_table,
+    write_table,
+)
 
 COLUMNS = {"name": str, "count": int, "value": float}
 ROWS = [
@@ -79,3 +91,61 @@ def test_a_table_that_stands_there_is_not_written_again(table):
     assert table.stat().st_mtime_ns == before
     write_table(table, open_table(table, COLUMNS).iloc[::-1])
     assert open_table(table, COLUMNS)["count"].tolist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+49", "-a.jpg", "@sum", "'=1", "'plain'", "a=b"])
+def test_what_a_spreadsheet_would_compute_is_written_as_text(table, name):
+    append_rows(table, COLUMNS, [{"name": name, "count": 4, "value": -1.0}])
+    last = table.read_text("utf-8").splitlines()[-1]
+    assert not last.startswith(tuple("=+-@"))
+    assert last.endswith(",-1.0")  # a number is no formula
+    rows = open_table(table, COLUMNS)
+    assert rows["name"].iloc[-1] == name
+    before = table.read_bytes()
+    write_table(table, rows)
+    assert table.read_bytes() == before
+
+
+def test_a_row_that_lacks_cells_is_damage(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("count,name\n1\n")
+    with pytest.raises(ValueError, match=r"table\.csv is damaged \(a row lacks cells\)"):
+        open_table(path, {"count": int, "name": str})
+
+
+def test_reading_leaves_a_row_that_is_being_written(table):
+    with table.open("ab") as file:
+        file.write(b"half,4")
+    before = table.read_bytes()
+    assert len(read_table(table, COLUMNS)) == 3
+    assert table.read_bytes() == before
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from plqlite.experiments.tables import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_program_at_a_time_writes_a_table(tmp_path):
+    """The lock names its holder, and ends with it, however that ends."""
+    path = tmp_path / "new" / "table.csv"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InUse, match=rf"table\.csv is being written by process {holder.pid} on "),
+            locked(path),
+        ):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with locked(path):
+        assert f"process {os.getpid()} " in path.with_name(".table.csv.holder").read_text("utf-8")
+    assert [each.name for each in path.parent.iterdir()] == [lock_of(path).name]

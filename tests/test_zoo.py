@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from facenet_pytorch import InceptionResnetV1
+from facenet_pytorch import InceptionResnetV1, fixed_image_standardization
 from networks import export, iresnet, with_statistics
 from torch.nn.functional import normalize
 
@@ -19,6 +19,13 @@ def test_facenet_equals_tensorflow(facenet):
     whitened = np.random.default_rng(0).normal(size=(1, 160, 160, 3)).astype("float32")
     features = facenet.backbone(torch.tensor(whitened).permute(0, 3, 1, 2)).flatten(1)
     np.testing.assert_allclose(normalize(facenet.head(features), dim=-1).numpy(), golden, atol=1e-6, rtol=0)
+
+
+def test_facenet_takes_pixels_as_it_was_trained_to(facenet):
+    """(x − 127.5)/128 (facenet-pytorch's fixed_image_standardization)."""
+    images = random_images(2, size=160)
+    features = facenet.backbone(fixed_image_standardization(images)).flatten(1)
+    torch.testing.assert_close(facenet.features(images), features)
 
 
 def test_sface_equals_onnx_runtime(sface):

@@ -1,6 +1,7 @@
 """Data sets on disk: images of faces in a folder for each variant, and one index.csv."""
 
-import hashlib
+import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from plqlite.experiments.tables import append_rows, open_table, write_table
+from plqlite.experiments.tables import append_rows, locked, open_table, read_table, write_table
 from plqlite.faces import PHOTO_SUFFIXES, Face, largest_face, read_image
-from plqlite.files import write_aside
+from plqlite.files import PART, require_file, sha256, write_aside
 from plqlite.networks.model import FaceModel
 
 BOX = ("left", "top", "right", "bottom")
@@ -51,12 +52,22 @@ def photos_of(folder: Path) -> dict[str, Path]:
     """
     photos: dict[str, Path] = {}
     for path in sorted(find_photos(folder)):
-        # As the index can hold it: UTF-8, in one line.
-        source = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
-        source = re.sub(r"[\r\n]", " ", source)
+        source = name_in(folder, path)
         name = str(Path(source).with_suffix(".png"))
         photos[source + ".png" if name in photos else name] = path
     return photos
+
+
+def name_in(folder: Path, path: Path) -> str:
+    r"""Return the name of a file below a folder as a table can hold it: UTF-8, in one line.
+
+    Examples
+    --------
+    >>> name_in(Path("lfw"), Path("lfw", "Ada", "two\nlines.jpg"))
+    'Ada/two lines.jpg'
+    """
+    name = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+    return re.sub(r"[\r\n]+", " ", name)
 
 
 def find_photos(folder: Path) -> Iterator[Path]:
@@ -97,7 +108,7 @@ def prepare(
     """Find the largest face of each photo, align it for each model, and index the crops.
 
     Writes folder/MODEL/IMAGE (.png, cropped as by `load_face`), folder/index.csv and folder/skipped.csv.
-    Resumes where it was interrupted.
+    Resumes where it was interrupted. folder/models.json says how each model's crops are made.
 
     Parameters
     ----------
@@ -113,7 +124,8 @@ def prepare(
     Raises
     ------
     OSError, ValueError
-        The folder cannot be written, or holds another data set.
+        The folder cannot be written, or holds another data set, or crops for another model of the same name;
+        two of the models have one name.
 
     Examples
     --------
@@ -124,6 +136,7 @@ def prepare(
     >>> index[["image", "identity"]].to_numpy().tolist()
     [['Ada/1.png', 'Ada']]
     """
+    _declare_crops(folder, models)
 
     def load(path: Path) -> tuple[np.ndarray, Face]:
         photo = read(path)
@@ -136,6 +149,44 @@ def prepare(
         return row, {model.name: model.align(photo, face, model.size) for model in models}
 
     return build(folder, photos, INDEX, [model.name for model in models], load, make)
+
+
+def _declare_crops(folder: Path, models: Sequence[FaceModel]) -> None:
+    """Write into folder/models.json how the crops of some models are made."""
+    made = {model.name: _crop_of(model) for model in models}
+    if len(made) < len(models):
+        names = ", ".join(model.name for model in models)
+        raise ValueError(f"Two of {names} have one name, and would share a folder: rename a file.")
+    for model in models:
+        _check_crops(folder, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (known := _declared(folder)) != known | made:
+        text = json.dumps(known | made, indent=1)
+        write_aside(folder / "models.json", lambda file: file.write(text.encode()))
+
+
+def _crop_of(model: FaceModel) -> dict:
+    """Return what a crop depends on besides the photo."""
+    return {"size": model.size, "align": model.align.name}
+
+
+def _declared(folder: Path) -> dict:
+    """Return how the crops in a folder were made, name of the model -> see `_crop_of`."""
+    path = folder / "models.json"
+    try:
+        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it.") from error
+
+
+def _check_crops(folder: Path, model: FaceModel) -> None:
+    """Refuse a folder whose crops were made for another model of the same name."""
+    made = _declared(folder).get(model.name, _crop_of(model))
+    if made != _crop_of(model):
+        raise ValueError(
+            f"{folder / model.name} holds crops for another model of that name ({made}): rename the model's "
+            "file, or take another folder."
+        )
 
 
 def build(
@@ -183,17 +234,33 @@ def build(
     >>> read_image(folder / "inverted" / "a.png").min()
     np.uint8(255)
     """
+    with locked(folder / "index.csv"):
+        for left in folder.rglob(f".*{PART}"):  # by a run that was killed
+            left.unlink(missing_ok=True)
+        return _build(folder, sources, columns, variants, load, make)
+
+
+def _build(
+    folder: Path,
+    sources: Mapping[str, Path],
+    columns: Mapping[str, type],
+    variants: Sequence[str],
+    load: Callable[[Path], Loaded],
+    make: Callable[[str, Loaded], Made],
+) -> pd.DataFrame:
+    """Do what `build` does, in a folder that nobody else writes."""
     tables = {folder / "index.csv": columns, folder / "skipped.csv": SKIPPED}
     index, skipped = tables
     complete, refused = _keys(open_table(index, columns)), _refused(open_table(skipped, SKIPPED))
     hashes: dict[str, str] = {}
     for name, path in tqdm(sources.items(), desc=folder.name, unit="image", disable=None):
-        files = {variant: folder / variant / name for variant in variants}
-        hashes[name] = _sha256(path)
+        files = {variant: inside(folder / variant, name) for variant in variants}
+        hashes[name] = hash_of(path)
         key = name, hashes[name]
         if key in refused or (key in complete and all(file.exists() for file in files.values())):
             continue
         try:
+            require_short(name)
             loaded = load(path)
         except Exception as error:  # decoders raise anything, and one image must not end a run of thousands
             row = {"image": name, "error": type(error).__name__, "reason": str(error)}
@@ -206,10 +273,51 @@ def build(
     return _tidy(tables, hashes)
 
 
-def _sha256(path: Path) -> str:
-    """Return the hash of a file; of one that cannot be read "", and loading it will say why."""
+def inside(folder: Path, name: str) -> Path:
+    """Return where an image is by its name in an index: below the folder, and nowhere else.
+
+    Raises
+    ------
+    ValueError
+        The name is absolute, or leaves the folder.
+
+    Examples
+    --------
+    >>> inside(Path("lfw"), "Ada/1.png").as_posix()
+    'lfw/Ada/1.png'
+    >>> inside(Path("lfw"), "../1.png")
+    Traceback (most recent call last):
+    ValueError: An index names '../1.png', which is not below lfw: correct or delete it.
+    """
+    path = Path(name)
+    if path.anchor or ".." in path.parts or not path.name or "\0" in name:
+        raise ValueError(f"An index names {name!r}, which is not below {folder}: correct or delete it.")
+    return folder / name
+
+
+def require_short(name: str) -> None:
+    """Refuse a name that no file can have, with a ValueError.
+
+    Examples
+    --------
+    >>> require_short("Ada/1.png")
+    """
+    longest = max(len(os.fsencode(part)) for part in Path(name).parts)
+    if longest > 255:
+        raise ValueError(f"A name of {longest} bytes is too long for a file (255): rename the photo.")
+
+
+def hash_of(photo: Path) -> str:
+    """Return the SHA-256 of a photo; of one that cannot be read "", and loading it will say why.
+
+    Examples
+    --------
+    >>> hash_of(Path("nowhere.jpg"))
+    ''
+    """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        require_file(photo)
+        return sha256(photo)
     except OSError:
         return ""
 
@@ -271,6 +379,8 @@ def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
     ------
     FileNotFoundError
         There is no index, or crops for this model are missing.
+    ValueError
+        The index names files outside the folder, or the crops are those of another model of the same name.
 
     Examples
     --------
@@ -282,8 +392,9 @@ def aligned_faces(folder: Path, model: FaceModel) -> dict[str, Path]:
     folder = Path(folder)
     if not (folder / "index.csv").exists():
         raise FileNotFoundError(f"{folder} holds no index.csv: write one with data_scripts/prepare_lfw.py.")
-    images = open_table(folder / "index.csv", INDEX)["image"]
-    crops = {image: folder / model.name / image for image in images}
+    images = read_table(folder / "index.csv", INDEX)["image"]
+    _check_crops(folder, model)
+    crops = {image: inside(folder / model.name, image) for image in images}
     missing = sum(not crop.exists() for crop in crops.values())
     if missing:
         raise FileNotFoundError(

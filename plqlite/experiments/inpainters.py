@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from skimage.restoration import inpaint_biharmonic
 
+from plqlite.networks.model import check_range
+
 Inpainter = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # image (3, H, W), mask (H, W) -> image
 
 
@@ -29,8 +31,8 @@ def inpaint(image: torch.Tensor, mask: torch.Tensor, inpainter: Inpainter) -> to
     Raises
     ------
     ValueError
-        The mask is empty, covers everything, is not of bool or has another size; the inpainter returns
-        another shape.
+        The mask is empty, covers everything, is not of bool or has another size; the pixels are not in 0..255
+        (see `plqlite.networks.model.check_range`); the inpainter returns another shape.
 
     Examples
     --------
@@ -49,6 +51,7 @@ def inpaint(image: torch.Tensor, mask: torch.Tensor, inpainter: Inpainter) -> to
             f"The mask covers {mask.sum()} of {mask.numel()} pixels: inpainting takes a mask that covers a "
             "part of the image."
         )
+    check_range(image[None])
     inpainted = inpainter(image, mask)
     if inpainted.shape != image.shape:
         raise ValueError(
@@ -83,6 +86,11 @@ def average_face(faces: torch.Tensor) -> Inpainter:
     -------
     Inpainter
 
+    Raises
+    ------
+    ValueError
+        There are no faces, or their pixels are not in 0..255.
+
     Examples
     --------
     >>> inpainter = average_face(torch.rand(5, 3, 112, 112) * 255)
@@ -91,6 +99,9 @@ def average_face(faces: torch.Tensor) -> Inpainter:
     >>> inpaint(torch.rand(3, 112, 112) * 255, mask, inpainter).shape
     torch.Size([3, 112, 112])
     """
+    if not len(faces):
+        raise ValueError("0 faces: an average takes one or more.")
+    check_range(faces)
     average = torch.cat([faces, faces.flip(-1)]).mean(0)  # (3, H, W)
 
     def from_average(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

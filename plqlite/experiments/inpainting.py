@@ -233,7 +233,7 @@ def inpainting_rows(
     True
     """
     each = inpainted.values()
-    rows = pd.DataFrame({"model": model.name, "image": list(inpainted)})
+    rows = pd.DataFrame({"model": model.label, "image": list(inpainted)})
     rows["identity"] = rows["image"].map(identity_of)
     rows["score"] = [one.score for one in each]
     rows["area"] = [one.mask.float().mean().item() for one in each]

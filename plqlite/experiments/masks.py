@@ -1,5 +1,6 @@
 """The random-mask experiment (§4.1, §5.2, §8.4.1): squares in any colour, and a table of what they change."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.statistics import localisation_auc, pixel_change, quality_change
-from plqlite.experiments.tables import append_rows, open_table
+from plqlite.experiments.tables import append_rows, locked, open_table
 from plqlite.explanation import Explanation, explain
 from plqlite.networks.model import FaceModel, load_face
 
@@ -239,7 +240,21 @@ def mask_experiment(
     wanted = list(dict.fromkeys(itertools.product(sizes, colours, seeds)))
     if not faces or not wanted:
         raise ValueError("Nothing to measure: give at least one face, size, colour and seed.")
-    setup, path = _setup(model, passes), Path(table) if table else None
+    path = Path(table) if table else None
+    with locked(path) if path else contextlib.nullcontext():
+        return _measure_masks(model, faces, wanted, colours, passes, path)
+
+
+def _measure_masks(
+    model: FaceModel,
+    faces: Mapping[str, torch.Tensor | str | Path],
+    wanted: Sequence[MaskKey],
+    colours: Mapping[str, Colour],
+    passes: int | None,
+    path: Path | None,
+) -> pd.DataFrame:
+    """Do what `mask_experiment` does, into a table that nobody else writes."""
+    setup = _setup(model, passes)
     parts = [open_table(path, COLUMNS).drop_duplicates(KEYS, keep="last")] if path else []
     done = {key for part in parts for key in part[KEYS].itertuples(index=False, name=None)}
     asked = []

@@ -3,13 +3,15 @@
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 import torch
 
-from plqlite.experiments.dataset import aligned_faces, find_photos, photos_of, prepare
-from plqlite.experiments.tables import open_table
+from plqlite.console import printable
+from plqlite.experiments.dataset import aligned_faces, find_photos, name_in, photos_of, prepare
+from plqlite.experiments.tables import locked, open_table
 from plqlite.experiments.versions import listed_faces
 from plqlite.faces import largest_face, read_image
 from plqlite.networks.model import FaceModel
@@ -56,6 +58,10 @@ class ScriptParser(argparse.ArgumentParser):
         """Add --seed."""
         self.add_argument("--seed", type=_seed, default=0)
 
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments in one line."""
+        super().error(printable(message))
+
     def load_models(self, names: Sequence[str]) -> list[FaceModel]:
         """Build models by name, or refuse a name that is not one."""
         try:
@@ -69,17 +75,25 @@ class ScriptParser(argparse.ArgumentParser):
 
     def photos_and_faces(self, folder: Path, listing: Path | None) -> tuple[dict[str, Path], pd.DataFrame]:
         """Find the photos below a folder, name -> photo, and what the list says of them; or refuse them."""
-        photos = {path.relative_to(folder).as_posix(): path for path in sorted(find_photos(folder))}
+        photos = {name_in(folder, path): path for path in sorted(find_photos(folder))}
         self.refuse_no_photos(photos, folder, "photos of faces")
         try:
-            return photos, listed_faces(photos, listing)
+            faces = listed_faces(photos, listing)
         except (OSError, ValueError) as error:
             self.error(str(error))
+        return {image: photos[image] for image in faces["image"]}, faces
 
     def refuse_no_photos(self, photos: Collection, folder: Path, layout: str) -> None:
         """Refuse a folder without photos; the layout says what it should hold."""
         if not photos:
             self.error(f"no photos below {folder}: it should hold {layout}")
+
+    def refuse_same_names(self, *files: Path | None) -> None:
+        """Refuse to write one file in place of another."""
+        named = [file.resolve() for file in files if file is not None]
+        if len(set(named)) < len(named):
+            names = ", ".join(str(file) for file in files if file is not None)
+            self.error(f"two of the files {names} have one name: choose another --out")
 
     def refuse_out_inside(self, out: Path, folder: Path) -> None:
         """Refuse to write into the folder that is read."""
@@ -90,7 +104,8 @@ class ScriptParser(argparse.ArgumentParser):
         self, out: Path, columns: Mapping[str, type], expected: Mapping[str, object]
     ) -> None:
         """Refuse to add to a data set that was made with other options."""
-        index = open_table(out / "index.csv", columns)
+        with locked(out / "index.csv"):
+            index = open_table(out / "index.csv", columns)
         for name, value in expected.items():
             if not index[name].isin([value]).all():
                 self.error(f"{out} was made with another {name} than {value}: choose another --out")

@@ -1,12 +1,72 @@
 """Tables that grow on disk row by row, so that long work can be interrupted and resumed."""
 
+import contextlib
 import io
-from collections.abc import Iterable, Mapping
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from plqlite.files import write_aside
+from plqlite.files import require_file, write_aside
+
+FORMULA = r"'*[=+\-@]"  # begins what a spreadsheet would compute
+
+
+class InUse(OSError):
+    """Another program is writing there."""
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other programs from writing a table, and what belongs to it, until the work is done.
+
+    The lock is the operating system's, on a file `.NAME.lock` beside the table: it ends with the program, in
+    whatever way that ends. `.NAME.holder` says who has it.
+
+    Parameters
+    ----------
+    path : of the table, which need not exist; its folder is created
+
+    Raises
+    ------
+    InUse
+        Another program holds the lock.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "ages.csv")
+    >>> with locked(path):
+    ...     write_table(path, pd.DataFrame({"name": ["Ada"], "age": [36]}))
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = lock_of(path), path.with_name(f".{path.name}.holder")
+    try:
+        with FileLock(lock, timeout=0):
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            holder.write_text(f"process {os.getpid()} on {platform.node()} since {since}", "utf-8")
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+    except Timeout as error:
+        who = holder.read_text("utf-8") if holder.is_file() else "another process"
+        raise InUse(f"{path} is being written by {who}: wait for it, or write elsewhere.") from error
+
+
+def lock_of(path: Path) -> Path:
+    """Return the file that `locked` locks; it stays there, and says that we have been here before.
+
+    Examples
+    --------
+    >>> lock_of(Path("lfw", "index.csv")).name
+    '.index.csv.lock'
+    """
+    return path.with_name(f".{path.name}.lock")
 
 
 def open_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
@@ -38,20 +98,46 @@ def open_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, pd.DataFrame(columns=list(columns)))
+    complete = _complete_rows(path, columns)
+    if complete != path.read_bytes():
+        write_aside(path, lambda file: file.write(complete))
+    return _parse(complete, columns, path)
+
+
+def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    r"""Read a table as `open_table` does, but leave the file as it is: another program may be writing it.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is no such file, or it has other columns, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path, columns = Path(tempfile.mkdtemp(), "ages.csv"), {"name": str, "age": int}
+    >>> path.write_text("name,age\nAda,36\nBo")
+    20
+    >>> read_table(path, columns)["name"].tolist()
+    ['Ada']
+    """
+    return _parse(_complete_rows(path, columns), columns, path)
+
+
+def _complete_rows(path: Path, columns: Mapping[str, type]) -> bytes:
+    """Return the content of a table without a last row that was cut off."""
+    require_file(path)
     content = path.read_bytes()
     header = content.split(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     if header != list(columns):  # before anything is written: the file may hold something else
         raise ValueError(f"{path} is another table (its columns: {', '.join(header)}): choose another file.")
-    complete = content[: content.rfind(b"\n") + 1]  # no cell contains a line break, see append_rows
-    if complete != content:
-        write_aside(path, lambda file: file.write(complete))
-    return _parse(complete, columns, path)
+    return content[: content.rfind(b"\n") + 1]  # no cell contains a line break, see append_rows
 
 
 def _parse(content: bytes, columns: Mapping[str, type], path: Path) -> pd.DataFrame:
     """Turn the content of a table into rows; the path is for the error message."""
     try:
-        return pd.read_csv(
+        table = pd.read_csv(
             io.BytesIO(content),
             dtype=dict(columns),
             keep_default_na=False,  # a person may be called None
@@ -60,10 +146,24 @@ def _parse(content: bytes, columns: Mapping[str, type], path: Path) -> pd.DataFr
         )
     except (ValueError, AssertionError) as error:  # AssertionError: pandas, for a row with too many cells
         raise ValueError(f"{path} is damaged ({error}): fix it, or delete it and start again.") from error
+    texts = table[[name for name, kind in columns.items() if kind is str]]
+    if texts.isna().any(axis=None):
+        raise ValueError(f"{path} is damaged (a row lacks cells): fix it, or delete it and start again.")
+    return table.assign(**texts.replace(rf"^'(?={FORMULA})", "", regex=True))  # see `append_rows`
+
+
+def _as_csv(table: pd.DataFrame, header: bool) -> bytes:
+    """Return rows as CSV; a text that a spreadsheet would take for a formula gets a ' in front."""
+    texts = table.select_dtypes(exclude="number").replace(rf"^(?={FORMULA})", "'", regex=True)
+    text = table.assign(**texts).to_csv(index=False, header=header, lineterminator="\n")
+    return text.encode(errors="backslashreplace")  # a path may hold bytes that are not UTF-8
 
 
 def append_rows(path: Path, columns: Iterable[str], rows: pd.DataFrame | list[dict]) -> None:
     """Add rows to a table that `open_table` has created; line breaks within a text become spaces.
+
+    A text that a spreadsheet would take for a formula, such as =1+1, gets a ' in front, as spreadsheets
+    themselves write a text; `open_table` takes it away.
 
     Examples
     --------
@@ -75,13 +175,12 @@ def append_rows(path: Path, columns: Iterable[str], rows: pd.DataFrame | list[di
     ['name,age', 'Ada,36']
     """
     table = pd.DataFrame(rows)[list(columns)].replace(r"[\r\n]+", " ", regex=True)
-    text = table.to_csv(index=False, header=False, lineterminator="\n")
     with path.open("ab") as file:
-        file.write(text.encode(errors="backslashreplace"))  # a path may hold bytes that are not UTF-8
+        file.write(_as_csv(table, header=False))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a whole table, unless the file holds just that already.
+    """Write a whole table, as `append_rows` does, unless the file holds just that already.
 
     Examples
     --------
@@ -91,6 +190,6 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     >>> path.read_text().splitlines()
     ['name,age', 'Ada,36']
     """
-    content = table.to_csv(index=False, lineterminator="\n").encode()
+    content = _as_csv(table, header=True)
     if not path.exists() or path.read_bytes() != content:
         write_aside(path, lambda file: file.write(content))

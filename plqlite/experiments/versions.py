@@ -1,6 +1,7 @@
 """Measure photos and altered versions of them, into two tables that calibrations are fitted on."""
 
 import base64
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,16 +12,18 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from plqlite.calibration import Measurements
+from plqlite.console import printable
 from plqlite.development import measure
-from plqlite.experiments.dataset import identity_of
+from plqlite.experiments.dataset import hash_of, identity_of
 from plqlite.experiments.degradations import degraded_versions
 from plqlite.experiments.icao import Crop, align_simulated
 from plqlite.experiments.noncompliance import Simulated
-from plqlite.experiments.tables import append_rows, open_table
+from plqlite.experiments.tables import append_rows, locked, open_table, read_table
 from plqlite.faces import Face, NoFaceFound, UnreadableImage, largest_face, read_image
 from plqlite.networks.model import FaceModel
 
-KEY: dict[str, type] = {"model": str, "image": str, "version": str}  # version: "" is the photo as it is
+# The hash is that of the photo: one that has changed is measured again. Version "" is the photo as it is.
+KEY: dict[str, type] = {"model": str, "image": str, "sha256": str, "version": str}
 NUMBERS = ("quality", "centre", "background")
 COLUMNS = KEY | dict.fromkeys(NUMBERS, float) | {"skipped": str}
 RIVALS = ("energy", "red", "green", "blue")  # maps that know nothing of the quality, see `rivals_of`
@@ -57,25 +60,40 @@ def measure_versions(
     >>> list(open_table(folder / "a.csv", COLUMNS))[:3]
     ['model', 'image', 'version']
     """
+    with locked(table):
+        _measure_missing(model, photos, alter, table, maps, rivals)
+
+
+def _measure_missing(
+    model: FaceModel, photos: Mapping[str, Path], alter: Alter, table: Path, maps: Path, rivals: bool
+) -> None:
+    """Do what `measure_versions` does, into tables that nobody else writes."""
     known, mapped = open_table(table, COLUMNS), open_table(maps, MAPS)
     known, mapped = (each[each["model"] == model.label] for each in (known, mapped))
-    done = set(known["image"][known["skipped"] != ""]) | (set(known["image"]) & set(mapped["image"]))
+    done = _photos_in(known[known["skipped"] != ""]) | (_photos_in(known) & _photos_in(mapped))
     for image, path in tqdm(photos.items(), desc=model.name, unit="photo"):
-        if image not in done:
-            numbers, texts = _rows(model, image, path, alter, rivals)
+        key = image, hash_of(path)
+        if key not in done:
+            numbers, texts = _rows(model, *key, path, alter, rivals)
             append_rows(maps, MAPS, texts)
             append_rows(table, COLUMNS, numbers)  # last: rows mean a complete measurement
 
 
+def _photos_in(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the name and the hash of each photo of a table."""
+    return set(zip(rows["image"], rows["sha256"], strict=True))
+
+
 def _rows(
-    model: FaceModel, image: str, path: Path, alter: Alter, rivals: bool
+    model: FaceModel, image: str, digest: str, path: Path, alter: Alter, rivals: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure all versions of a photo: rows of numbers, and of maps."""
+    key = {"model": model.label, "image": image, "sha256": digest}
     try:
         photo = read_image(path)
         face = largest_face(photo)
-    except (NoFaceFound, UnreadableImage) as error:
-        row = {"model": model.label, "image": image, "version": "", "skipped": str(error)}
+    except (NoFaceFound, UnreadableImage, OSError) as error:
+        row = key | {"version": "", "skipped": str(error)}
         return pd.DataFrame([row], columns=list(COLUMNS)), pd.DataFrame(columns=list(MAPS))
     altered = alter(photo, face, image)
     crops = [align_simulated(model, each, face) for each in altered.values()]
@@ -84,13 +102,13 @@ def _rows(
     if rivals:
         for each, batch in zip(measured, batches, strict=True):
             each.maps.update(rivals_of(model, batch))
-    key = {"model": model.label, "image": image, "version": list(altered)}
+    keys = key | {"version": list(altered)}
     numbers = {name: torch.cat([getattr(each, name) for each in measured]) for name in NUMBERS}
     rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in numbers.items()}
     texts = {name: _encoded(torch.cat([each.maps[name] for each in measured])) for name in measured[0].maps}
     texts["covered"] = _encoded(torch.stack([_coarse(crop) for crop in crops]))
-    numbers_and_key = key | rounded | {"skipped": ""}
-    return pd.DataFrame(numbers_and_key), pd.DataFrame(dict.fromkeys(MAPS, "") | key | texts)
+    complete = keys | rounded | {"skipped": ""}
+    return pd.DataFrame(complete), pd.DataFrame(dict.fromkeys(MAPS, "") | keys | texts)
 
 
 @torch.no_grad()
@@ -144,17 +162,16 @@ def read_versions(
     rows, with what the list says of each; their Measurements; which share of each place the version covers
     (but for what the photo itself shows), (N, 28, 28)
     """
-    rows, texts = open_table(table, COLUMNS), open_table(maps, MAPS)
+    rows, texts = read_table(table, COLUMNS), read_table(maps, MAPS)
     rows = rows[(rows["model"] == model.label) & (rows["skipped"] == "")].drop_duplicates(
         list(KEY), keep="last"
     )
-    rows = rows.merge(faces, on="image")
+    rows = rows.merge(faces, on=["image", "sha256"])
     texts = rows[list(KEY)].merge(texts.drop_duplicates(list(KEY), keep="last"), on=list(KEY), validate="1:1")
     numbers = rows[list(NUMBERS)].to_numpy(dtype=np.float32)
     quality, centre, background = torch.tensor(numbers).unbind(1)
-    found = {
-        name: _decoded(texts[name]) for name in list(MAPS)[3:] if (texts[name] != "").all() and len(texts)
-    }
+    measured = [name for name in list(MAPS)[len(KEY) :] if len(texts) and (texts[name] != "").all()]
+    found = {name: _decoded(texts[name]) for name in measured}
     covered = found.pop("covered", torch.zeros(0, 28, 28))
     return rows, Measurements(quality, centre, background, found), covered
 
@@ -171,7 +188,9 @@ def groups_of(rows: pd.DataFrame) -> list[str]:
 
 
 def listed_faces(photos: Mapping[str, Path], listing: Path | None) -> pd.DataFrame:
-    """Return what a list says of the photos: image, subject, covered, reference and, if it says so, source.
+    """Return what a list says of the photos: image, subject, covered, reference, source and their SHA-256.
+
+    Of several copies of one photo the first counts, so that no photo has more weight than another.
 
     Parameters
     ----------
@@ -189,12 +208,25 @@ def listed_faces(photos: Mapping[str, Path], listing: Path | None) -> pd.DataFra
     >>> listed_faces({"ada/0001.jpg": Path("ada/0001.jpg")}, None)["subject"].tolist()
     ['ada']
     """
+    hashes = {image: hash_of(path) for image, path in photos.items()}
     if listing is None:
         faces = pd.DataFrame({"image": list(photos)})
-        return faces.assign(subject=faces["image"].map(identity_of), covered="", reference="yes", source="")
+        faces = faces.assign(subject=faces["image"].map(identity_of), covered="", reference="yes", source="")
+        return _without_copies(faces.assign(sha256=faces["image"].map(hashes)))
     faces = pd.read_csv(listing, dtype=str, keep_default_na=False)
     if missing := [name for name in LISTED if name not in faces]:
         raise ValueError(f"{listing} has no column {missing[0]!r}: it needs {', '.join(LISTED)}.")
     if unknown := sorted(set(photos) - set(faces["image"])):
         raise ValueError(f"{listing} does not list {len(unknown)} photos, such as {unknown[0]}: add them.")
-    return faces[faces["image"].isin(list(photos))].assign(**{} if "source" in faces else {"source": ""})
+    faces = faces[faces["image"].isin(list(photos))].assign(**{} if "source" in faces else {"source": ""})
+    return _without_copies(faces.assign(sha256=faces["image"].map(hashes)))
+
+
+def _without_copies(faces: pd.DataFrame) -> pd.DataFrame:
+    """Leave out photos that are copies of others, and say so."""
+    copies = (faces["sha256"] != "") & faces.duplicated("sha256")
+    if copies.any():
+        example = printable(faces["image"][copies].iloc[0])
+        text = f"{copies.sum()} photos are copies of others, such as {example}: each photo counts once."
+        warnings.warn(text, stacklevel=3)
+    return faces[~copies].reset_index(drop=True)

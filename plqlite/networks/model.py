@@ -204,6 +204,7 @@ class FaceModel(torch.nn.Module):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what dropout acts on: images (B, 3, size, size), RGB 0..255 -> (B, D)."""
         check_images(images, self)
+        self.eval()  # whatever was done to a part of it: backbone.train() does not pass through `train`
         return self.backbone(self.input.normalise(images)).flatten(1)
 
     def features_and_cells(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -300,7 +301,7 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
     Raises
     ------
     TypeError
-        Not a tensor of the model's floating-point type.
+        Not a dense tensor of the model's floating-point type; a model of 16 bits, or autocast.
     ValueError
         Another shape or device, NaN, or values outside 0..255 (or all within 0..1).
 
@@ -316,11 +317,15 @@ def check_images(images: torch.Tensor, model: FaceModel) -> None:
         raise TypeError(
             f"{model.name} is in {expected.dtype}, too coarse for the distances of Eq. 1: use .float()."
         )
+    if not expected.is_meta and torch.is_autocast_enabled(expected.device.type):
+        raise TypeError("torch.autocast is on, too coarse for the distances of Eq. 1: call it outside.")
     if not isinstance(images, torch.Tensor) or images.dtype != expected.dtype:
         found = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise TypeError(
             f"Images must be a {expected.dtype} tensor, found {found}: convert with .to({expected.dtype})."
         )
+    if images.layout != torch.strided:
+        raise TypeError(f"Images are {images.layout}, which has no gradient here: convert with .to_dense().")
     shape = (3, model.size, model.size)
     if images.ndim != 4 or images.shape[1:] != shape or not len(images):
         raise ValueError(

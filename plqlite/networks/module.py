@@ -41,10 +41,12 @@ def from_module(
 
     Raises
     ------
+    TypeError
+        It is no module.
     ValueError
         There is no layer of that name, or the input cannot be right.
     UnusableModel
-        See `head_after`.
+        See `head_after`, `check_batch` and `check_gradient`.
 
     Examples
     --------
@@ -52,6 +54,8 @@ def from_module(
     >>> from_module(network, last_layer="1", size=16).card["head"]
     'affine, 768 → 8'
     """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"from_module takes a torch.nn.Module, found {type(module).__name__}.")
     if last_layer not in dict(module.named_modules()):
         linear = [each for each, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)]
         raise ValueError(
@@ -70,6 +74,7 @@ def from_module(
         card = {"licence": "unknown, ask its source", "source": type(module).__name__, "split": last_layer}
         card["head"] = describe_head(head)
         model = FaceModel(name, Before(module, layer), head, input, card)
+        check_batch(model)
         check_gradient(model)
     return model.to(pick_device(device))
 
@@ -104,6 +109,25 @@ def probe_images(size: int) -> torch.Tensor:
     noise = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     slope = torch.linspace(0, 255, size).expand(3, size, size)
     return torch.stack([noise, slope, torch.full_like(noise, 200.0)])
+
+
+@torch.no_grad()
+def check_batch(model: FaceModel) -> None:
+    """Refuse a model in which the embedding of one image depends on the others of the batch.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> check_batch(plqlite.sface(device="cpu"))
+    """
+    images = probe_images(model.size).to(next(model.parameters()))
+    together = model(images)
+    alone = torch.cat([model(image[None]) for image in images])
+    difference = (together - alone).abs().max()
+    if not difference < 1e-4:  # also if it is not a number
+        raise UnusableModel(
+            f"an image's embedding depends on the others of its batch: it changes by {difference:.1e}."
+        )
 
 
 def check_gradient(model: FaceModel) -> None:
@@ -175,8 +199,8 @@ def head_after(
     Raises
     ------
     UnusableModel
-        The module fails, does not return embeddings, never calls the layer, or what follows the layer
-        is not a chain of layers.
+        The module fails, leaves evaluation mode, does not return embeddings, never calls the layer, or
+        what follows the layer is not a chain of layers.
 
     Examples
     --------
@@ -194,6 +218,8 @@ def head_after(
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise UnusableModel(f"it returns {found}: wrap it so that it returns embeddings (B, d) alone.")
+    if any(each.training for each in module.modules()):
+        raise UnusableModel("its forward switches layers to training mode: take that out.")
     last = max(i for i, each in enumerate(called) if each is layer)
     try:
         head = fold_head(torch.nn.Sequential(*called[last:]), features)

@@ -7,6 +7,7 @@ function from them, and no file outside the model's folder is read.
 
 import copy
 import hashlib
+import math
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+from plqlite.files import require_file
 from plqlite.networks.model import UnusableModel
 from plqlite.networks.module import LARGEST_EMBEDDING
 
@@ -32,11 +34,14 @@ MOVES = {"Transpose", "Cast", "Gather", "GatherND", "Reshape", "Slice", "Clip", 
 SHAPE = {"Shape", "Gather", "Slice", "Concat", "Cast", "Squeeze", "Unsqueeze", "ConstantOfShape"}
 FOLDED = {"Constant", "DequantizeLinear", "Identity", "Neg", "Pow", "Reciprocal", "Sqrt"}
 FOLDED |= {"Flatten", "Reshape", "Transpose"} | ARITHMETIC | SHAPE
+GROWS = {"ConvTranspose", "Expand", "Pad", "Resize", "Tile", "Upsample"}  # may make much of little
 CLASSES = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "TopK"}  # what ends a classifier
 LARGEST = {
     "size": 1024,
     "batch": 256,
     "embedding": LARGEST_EMBEDDING,
+    "values": 2**25,  # of one intermediate result for one image, or of a constant
+    "all values": 2**28,  # together: a GiB
 }  # beyond: no face recognition network, or a trap
 
 
@@ -87,6 +92,7 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
     'fb143eea'
     """
     path = Path(path)
+    require_file(path)
     if path.stat().st_size >= 2**31:
         raise UnusableModel(
             f"{path.name} has {path.stat().st_size / 2**30:.1f} GiB, and no ONNX file reaches 2 (larger "
@@ -100,9 +106,9 @@ def read_onnx(path: str | Path) -> tuple[onnx.ModelProto, str]:
         load_external_data_for_model(proto, str(path.parent))
     except DecodeError as error:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: get it again.") from error
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise UnusableModel(
-            f"{path.name} keeps weights in another file, which must be beside it: {error}"
+            f"{path.name} keeps weights in another file, which must be beside it and whole: {error}"
         ) from error
     if not proto.graph.node:
         raise UnusableModel(f"{path.name} is not an ONNX file, or was cut off: it holds no network.")
@@ -164,6 +170,7 @@ def embedding_graph(proto: onnx.ModelProto, size: int | None = None, output: str
     if opset < TORCH_OPSET:
         graph = _at_torch_opset(graph)  # where shapes, too, are inferred better
     shapes = _shapes(graph)
+    _check_sizes(graph, shapes)
     _check_embedding(graph, shapes)
     graph = _without_normalisation(graph, shapes)
     return _at_torch_opset(graph) if opset > TORCH_OPSET else graph
@@ -192,16 +199,60 @@ def fold_constants(
     (128, 50176)
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = []
+    nodes, total = [], 0
     for node in graph.node if output is None else _path(list(graph.node), None, output):
         known = all(name in constants for name in node.input if name)
-        large = known and node.op_type == "ConstantOfShape" and np.prod(constants[node.input[0]]) > 1e6
-        if known and node.op_type in FOLDED and node.domain in ("", "ai.onnx") and not large:
-            edition = max(opset, 19) if node.op_type == "DequantizeLinear" else opset  # int8 needs 19
+        edition = max(opset, 19) if node.op_type == "DequantizeLinear" else opset  # int8 needs 19
+        foldable = known and node.op_type in FOLDED and node.domain in ("", "ai.onnx")
+        size = _size_made(node, constants, edition) if foldable else None
+        if size is not None:
+            total += size
+            _check_size(f"The constant {node.output[0]!r}", size, total)
             constants.update(zip(node.output, _evaluate([node], constants, edition), strict=True))
         else:
             nodes.append(copy.deepcopy(node))  # the file's own nodes stay as they are, to be compared with
     return nodes, constants
+
+
+def _size_made(node: onnx.NodeProto, constants: dict[str, np.ndarray], opset: int) -> int | None:
+    """Infer how many values a node makes of constants, without making them; None if that cannot be told."""
+    values = {name: constants[name] for name in node.input if name}
+    heavy = {name: value for name, value in values.items() if value.size >= 1000}
+    inputs = [_describe(name, value.dtype, value.shape) for name, value in heavy.items()]
+    light = {name: value for name, value in values.items() if name not in heavy}
+    model = _model([node], light, inputs, list(node.output), opset)
+    try:
+        made = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
+    except onnx.shape_inference.InferenceError:
+        return None
+    types = [each.type.tensor_type for each in made]
+    sides = [side for each in types for side in each.shape.dim]
+    known = all(each.HasField("shape") for each in types) and all(
+        side.HasField("dim_value") for side in sides
+    )
+    return sum(math.prod(side.dim_value for side in each.shape.dim) for each in types) if known else None
+
+
+def _check_size(what: str, size: int, total: int) -> None:
+    """Refuse to compute more than any face recognition network does for one image."""
+    if size > LARGEST["values"] or total > LARGEST["all values"]:
+        raise UnusableModel(
+            f"{what} would have {size} values, {total} with those before it: no face recognition network "
+            "needs so many."
+        )
+
+
+def _check_sizes(graph: Graph, shapes: dict[str, list[int]]) -> None:
+    """Refuse a graph whose intermediate results would not fit into memory, before any is computed."""
+    total, batch = 0, max(1, graph.image.batch)
+    for node in graph.nodes:
+        for name in (each for each in node.output if each):
+            shape = shapes.get(name, [])
+            if node.op_type in GROWS and (not shape or 0 in shape[1:]):
+                raise UnusableModel(f"The size of {name!r} ({node.op_type}) cannot be told beforehand.")
+            size = math.prod(each or 1 for each in shape) // batch
+            total += size
+            _check_size(f"{name!r} ({node.op_type})", size, total)
 
 
 def scales_its_input(graph: Graph) -> bool | None:

@@ -7,7 +7,6 @@ the folders where those packages look for them.
 
 import contextlib
 import functools
-import hashlib
 import pickle
 import sys
 import warnings
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from plqlite.files import sha256
 
 
 class WeightsMissing(FileNotFoundError):
@@ -84,11 +85,6 @@ ARCFACE = {
         source="ArcFace IResNet-100, trained on Glint360K, pack antelopev2 (InsightFace)",
     ),
 }
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def find_weights(weights: Weights) -> Path:

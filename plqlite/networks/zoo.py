@@ -12,6 +12,7 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 
 from plqlite.calibration import from_json
 from plqlite.faces import crop_box
+from plqlite.files import sha256
 from plqlite.networks import weights
 from plqlite.networks.model import FaceModel
 from plqlite.networks.module import from_module
@@ -76,7 +77,7 @@ def facenet(training: str = "casia", *, device: str = "auto") -> FaceModel:
     model = from_module(network, "last_linear", 160, 127.5, 128.0, align=crop_box, device=device)
     model.card["sha256"] = source.sha256
     if training == "vggface2":
-        model.card["sha256"] = weights.sha256(path)
+        model.card["sha256"] = sha256(path)
         weights.compare(source, model.card["sha256"])
         model.file = path  # casia's is in a package's folder, which is not written to
         model.restore_calibration()
