@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 import plqlite
-from plqlite.console import run
+from plqlite.console import printable, run
 from plqlite.experiments.icao import REFERENCE
 from plqlite.experiments.scripts import ScriptParser, load_largest_face
 from plqlite.experiments.tables import locked, write_table
@@ -77,7 +77,7 @@ def check(model: plqlite.FaceModel, name: str, photo: Path, out: Path) -> dict:
         images = load_largest_face(photo, model)
     except (plqlite.NoFaceFound, plqlite.UnreadableImage) as error:
         picture.unlink(missing_ok=True)  # of an earlier photo
-        return row | {"advice": str(error)}
+        return row | {"advice": printable(error)}
     explanation = plqlite.explain(model, images)
     advice = plqlite.advise(model, explanation)
     save_figure(show(images, explanation, [name]), picture)

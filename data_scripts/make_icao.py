@@ -20,7 +20,7 @@ from PIL import Image
 
 import plqlite
 from plqlite.console import run
-from plqlite.experiments.dataset import write_png
+from plqlite.experiments.build import write_png
 from plqlite.experiments.icao import REFERENCE, simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
 from plqlite.experiments.scripts import ScriptParser

@@ -32,7 +32,8 @@ import torch
 
 import plqlite
 from plqlite.console import run
-from plqlite.experiments.dataset import Made, build, identity_of, photos_of, write_png
+from plqlite.experiments.build import Made, build, write_png
+from plqlite.experiments.dataset import identity_of, photos_of
 from plqlite.experiments.inpainters import INPAINTERS, Inpainter, average_face, to_array
 from plqlite.experiments.inpainting import PLACES, inpaint_low_region, inpainting_rows, verdict
 from plqlite.experiments.occluders import OCCLUDERS, occlude

@@ -19,7 +19,8 @@ import torch
 
 import plqlite
 from plqlite.console import run
-from plqlite.experiments.dataset import Made, build, identity_of, photos_of
+from plqlite.experiments.build import Made, build
+from plqlite.experiments.dataset import identity_of, photos_of
 from plqlite.experiments.inpainters import to_array
 from plqlite.experiments.masks import SIZES, place_generator, random_mask, scaled_size
 from plqlite.experiments.scripts import ScriptParser, faces_in, is_prepared

@@ -439,7 +439,7 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
 #
 # | column | what it holds |
 # |---|---|
-# | `model`, `image` | network and photo |
+# | `model`, `image`, `sha256` | network, photo, and the hash of the photo's file |
 # | `version` | empty for the photo as it is, otherwise the kind of degradation |
 # | `quality` | $Q$, in closed form |
 # | `centre`, `background` | saliency of the face's centre and of the background, needed for γ in [notebook 03](03_saliency.ipynb) |

@@ -11,7 +11,8 @@ from networks import small
 import plqlite
 from conftest import contents, times, tiny_model
 from plqlite.experiments import dataset
-from plqlite.experiments.dataset import SKIPPED, aligned_faces, identity_of, photos_of
+from plqlite.experiments.build import SKIPPED, build
+from plqlite.experiments.dataset import aligned_faces, identity_of, photos_of
 from plqlite.experiments.tables import open_table
 
 
@@ -116,10 +117,10 @@ def test_an_error_of_our_own_is_raised_and_files_nothing(letters, tmp_path):
 
     out = tmp_path / "out"
     with pytest.raises(KeyError, match="a column that is not there"):
-        dataset.build(out, letters, COLUMNS, ["grey"], Path.read_text, faulty)
+        build(out, letters, COLUMNS, ["grey"], Path.read_text, faulty)
     assert len(open_table(out / "skipped.csv", SKIPPED)) == 0
     assert open_table(out / "index.csv", COLUMNS)["image"].tolist() == ["ada.png"]
-    index = dataset.build(out, letters, COLUMNS, ["grey"], Path.read_text, grey)  # fixed: it resumes
+    index = build(out, letters, COLUMNS, ["grey"], Path.read_text, grey)  # fixed: it resumes
     assert index["image"].tolist() == list(letters)
     assert set(contents(out / "grey")) == set(letters)
 
@@ -130,7 +131,7 @@ def test_an_error_of_reading_is_filed(letters, tmp_path):
             raise RuntimeError("out of luck")
         return path.read_text()
 
-    index = dataset.build(tmp_path / "out", letters, COLUMNS, ["grey"], load, grey)
+    index = build(tmp_path / "out", letters, COLUMNS, ["grey"], load, grey)
     assert index["image"].tolist() == ["ada.png", "cem.png"]
     skipped = open_table(tmp_path / "out" / "skipped.csv", SKIPPED)
     assert skipped[["image", "error", "reason"]].values.tolist() == [
@@ -164,7 +165,7 @@ def test_an_index_names_nothing_outside_its_folder(prepared, sface, run_script, 
     assert "which is not below" in capsys.readouterr().err
     assert not list(tmp_path.rglob("masked"))
     with pytest.raises(ValueError, match="which is not below"):
-        dataset.build(tmp_path / "out", {name: victim}, COLUMNS, ["grey"], Path.read_text, grey)
+        build(tmp_path / "out", {name: victim}, COLUMNS, ["grey"], Path.read_text, grey)
     assert victim.read_bytes() == b"mine"
 
 
@@ -185,7 +186,7 @@ def test_what_a_killed_run_has_left_is_removed(letters, tmp_path):
     left = tmp_path / "out" / "grey" / ".ada.png.0123.part"
     left.parent.mkdir(parents=True)
     left.touch()
-    dataset.build(tmp_path / "out", letters, COLUMNS, ["grey"], Path.read_text, grey)
+    build(tmp_path / "out", letters, COLUMNS, ["grey"], Path.read_text, grey)
     assert not left.exists()
 
 
@@ -194,7 +195,7 @@ def test_a_name_that_no_file_can_have_is_skipped(tmp_path):
     for path in paths:
         path.write_text("x")
     sources = {f"{path.stem}_crop.png": path for path in paths}
-    index = dataset.build(tmp_path / "out", sources, COLUMNS, ["grey"], Path.read_text, grey)
+    index = build(tmp_path / "out", sources, COLUMNS, ["grey"], Path.read_text, grey)
     assert index["image"].tolist() == ["b_crop.png"]
     (row,) = open_table(tmp_path / "out" / "skipped.csv", SKIPPED).to_dict("records")
     assert "A name of 259 bytes is too long for a file" in row["reason"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 import plqlite
 from conftest import run_as_main
-from plqlite.experiments import dataset
+from plqlite.experiments import build
 from plqlite.experiments.icao import simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, simulate
 from plqlite.faces import find_faces
@@ -97,7 +97,7 @@ def test_photos_of_the_reader_are_not_overwritten(run_script, tmp_path, capsys):
 @pytest.mark.slow
 def test_an_interrupted_set_has_no_index(run_script, made, tmp_path, interrupt):
     out = shutil.copytree(made[0], tmp_path / "icao")
-    interrupt(dataset, "write_png", at=15)
+    interrupt(build, "write_png", at=15)
     with pytest.raises(SystemExit, match="130"):
         run_script("make_icao", "--out", out, "--seed", "5")
     assert not (out / "index.csv").exists()

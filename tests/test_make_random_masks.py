@@ -11,7 +11,7 @@ from PIL import Image
 
 import plqlite
 from conftest import ROOT, contents, times
-from plqlite.experiments.dataset import SKIPPED
+from plqlite.experiments.build import SKIPPED
 from plqlite.experiments.masks import COLOURS, cover
 from plqlite.experiments.tables import open_table
 

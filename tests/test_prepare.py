@@ -15,8 +15,9 @@ from PIL import Image
 import plqlite
 from conftest import contents, times
 from plqlite import faces
-from plqlite.experiments import dataset
-from plqlite.experiments.dataset import INDEX, SKIPPED
+from plqlite.experiments import build
+from plqlite.experiments.build import SKIPPED
+from plqlite.experiments.dataset import INDEX
 from plqlite.experiments.tables import open_table
 
 
@@ -83,7 +84,7 @@ def test_a_photo_that_has_changed_is_done_again(prepared, run_script, people):
 
 def test_an_index_row_stands_for_crops_that_are_there(prepared, run_script, people, monkeypatch):
     """Interrupted between two crops of a face: it is done again as a whole."""
-    whole, calls, original = contents(prepared), [], dataset.write_png
+    whole, calls, original = contents(prepared), [], build.write_png
     shutil.rmtree(prepared)
 
     def interrupted(path, image):
@@ -92,7 +93,7 @@ def test_an_index_row_stands_for_crops_that_are_there(prepared, run_script, peop
             raise KeyboardInterrupt
         original(path, image)
 
-    monkeypatch.setattr(dataset, "write_png", interrupted)
+    monkeypatch.setattr(build, "write_png", interrupted)
     with pytest.raises(SystemExit, match="130"):
         run_script("prepare_lfw", people, "--out", prepared)
     assert len(open_table(prepared / "index.csv", INDEX)) == 1

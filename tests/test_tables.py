@@ -64,7 +64,9 @@ def test_another_table_is_refused_and_left_alone(table):
     assert table.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", ['{"alpha": 3}', "a,b\n1,2\nprecious last line", ""])
+@pytest.mark.parametrize(
+    "content", ['{"alpha": 3}', "a,b\n1,2\nprecious last line", "", "name,count,value\t\n"]
+)
 def test_a_file_of_something_else_is_left_alone(tmp_path, content):
     path = tmp_path / "scaling.json"
     path.write_text(content)
@@ -73,7 +75,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, content):
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("row", [b"ada,many,1.0\n", b"ada,1,1.0,2.0,3.0\n", b"\xe9,1,1.0\n"])
+@pytest.mark.parametrize("row", [b"ada,many,1.0\n", b"ada,1,1.0,2.0,3.0\n", b"\xe9,1,1.0\n", b"\0da,1,1.0\n"])
 def test_a_damaged_table_is_named(table, row):
     table.write_bytes(table.read_bytes() + row)
     with pytest.raises(ValueError, match=r"table\.csv is damaged"):

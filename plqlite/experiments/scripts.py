@@ -1,6 +1,7 @@
 """What the programs in data_scripts share: their command lines, what they refuse, and how they find faces."""
 
 import argparse
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -90,14 +91,14 @@ class ScriptParser(argparse.ArgumentParser):
 
     def refuse_same_names(self, *files: Path | None) -> None:
         """Refuse to write one file in place of another."""
-        named = [file.resolve() for file in files if file is not None]
+        named = [os.path.realpath(file) for file in files if file is not None]
         if len(set(named)) < len(named):
             names = ", ".join(str(file) for file in files if file is not None)
             self.error(f"two of the files {names} have one name: choose another --out")
 
     def refuse_out_inside(self, out: Path, folder: Path) -> None:
         """Refuse to write into the folder that is read."""
-        if out.resolve().is_relative_to(folder.resolve()):
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
             self.error(f"--out {out} is inside {folder}, so crops would be taken for photos: choose another")
 
     def refuse_other_setup(

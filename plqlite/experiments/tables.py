@@ -128,7 +128,7 @@ def _complete_rows(path: Path, columns: Mapping[str, type]) -> bytes:
     """Return the content of a table without a last row that was cut off."""
     require_file(path)
     content = path.read_bytes()
-    header = content.split(b"\n")[0].decode("utf-8", "replace").strip().split(",")
+    header = content.split(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(",")
     if header != list(columns):  # before anything is written: the file may hold something else
         raise ValueError(f"{path} is another table (its columns: {', '.join(header)}): choose another file.")
     return content[: content.rfind(b"\n") + 1]  # no cell contains a line break, see append_rows
@@ -137,6 +137,8 @@ def _complete_rows(path: Path, columns: Mapping[str, type]) -> bytes:
 def _parse(content: bytes, columns: Mapping[str, type], path: Path) -> pd.DataFrame:
     """Turn the content of a table into rows; the path is for the error message."""
     try:
+        if b"\0" in content:  # what a disk may leave after a power cut; pandas would not say so
+            raise ValueError("it holds zero bytes")
         table = pd.read_csv(
             io.BytesIO(content),
             dtype=dict(columns),

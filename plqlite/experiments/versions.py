@@ -14,7 +14,8 @@ from tqdm import tqdm
 from plqlite.calibration import Measurements
 from plqlite.console import printable
 from plqlite.development import measure
-from plqlite.experiments.dataset import hash_of, identity_of
+from plqlite.experiments.build import hash_of
+from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.degradations import degraded_versions
 from plqlite.experiments.icao import Crop, align_simulated
 from plqlite.experiments.noncompliance import Simulated
