@@ -173,7 +173,7 @@ def _tidy(tables: Mapping[Path, Mapping[str, type]], hashes: Mapping[str, str]) 
 def _current(table: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
     """Drop rows that are out of date or duplicates; put the others in the order of the sources."""
     current = [hashes.get(image, digest) == digest for image, digest in table[["image", "sha256"]].to_numpy()]
-    table = table[current].drop_duplicates("image", keep="last")
+    table = table[np.array(current, dtype=bool)].drop_duplicates("image", keep="last")
     places = table["image"].map({image: place for place, image in enumerate(hashes)}).fillna(len(hashes))
     return table.loc[places.sort_values(kind="stable").index]
 
