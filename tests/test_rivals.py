@@ -1,0 +1,123 @@
+"""Maps to compare with: what each is, on a network small enough to check by hand."""
+
+import pytest
+import torch
+
+import plqlite
+from conftest import random_images, tiny_model
+from plqlite.experiments.rivals import (
+    all_rivals,
+    grad_cam,
+    gradient,
+    integrated_gradients,
+    leave_one_cell_out,
+    likeness,
+    occlusion,
+    quality_gradient,
+    rise,
+    smoothed,
+)
+from plqlite.networks.model import FaceModel
+
+
+@pytest.mark.slow
+def test_every_rival_has_one_number_a_pixel(model, faces):
+    rivals = all_rivals(faces[2:], torch.rand(model.size, model.size))
+    assert len(rivals) == 24
+    for name, rival in rivals.items():
+        if name.startswith(("occlusion", "RISE")):
+            continue  # below, on a small network
+        values = rival(model, faces[:2])
+        assert values.shape == (2, model.size, model.size), name
+        assert values.isfinite().all(), name
+        assert not values.requires_grad, name
+        assert values.equal(rival(model, faces[:2])), name  # the same each time
+
+
+def test_the_gradient_of_q_is_a_slope():
+    model, image = tiny_model().double(), random_images(1).double()
+    slope = quality_gradient(model, image)[0]
+    for channel, row, column in [(0, 3, 4), (2, 10, 1)]:
+        moved = image.repeat(2, 1, 1, 1)
+        moved[0, channel, row, column] += 0.01
+        moved[1, channel, row, column] -= 0.01
+        higher, lower = plqlite.ser_fiq_closed_form(model, moved)
+        assert slope[channel, row, column].item() == pytest.approx(((higher - lower) / 0.02).item(), rel=1e-4)
+    assert gradient(model, image).equal(slope.abs().mean(0)[None])
+
+
+def test_integrated_gradients_add_up():
+    """Completeness: signed attributions sum to Q(image) − Q(baseline)."""
+    model, image = tiny_model().double(), random_images(1).double()
+    baseline = torch.full((3, 16, 16), 120.0).double()
+    steps, way = 64, torch.zeros_like(image)
+    for step in range(steps):
+        way += quality_gradient(model, baseline + (step + 0.5) / steps * (image - baseline))
+    total = ((image - baseline) * way / steps).sum()
+    expected = torch.diff(plqlite.ser_fiq_closed_form(model, torch.stack([baseline, image[0]])))
+    assert total.item() == pytest.approx(expected.item(), rel=1e-3)
+    values = integrated_gradients(baseline, steps)(model, image)
+    torch.testing.assert_close(values, ((image - baseline) * way / steps).sum(1).abs())
+
+
+def cells_of(model, image):
+    features, cells = model.features_and_cells(image)
+    return features, cells
+
+
+def test_without_a_cell_q_falls_by_what_the_map_says():
+    model, image = tiny_model(), random_images(1)
+    features, cells = cells_of(model, image)
+    assert cells.shape == (1, 4, 7, 7)
+    falls = leave_one_cell_out(model, image)
+    small = torch.zeros(7, 7)
+    for row in range(7):
+        for column in range(7):
+            without = cells.clone()
+            without[..., row, column] = 0
+            after = plqlite.quality.closed_form_quality(model.head, without.flatten(1))
+            small[row, column] = plqlite.quality.closed_form_quality(model.head, features) - after
+    expected = torch.nn.functional.interpolate(small[None, None], (16, 16), mode="bilinear")[0, 0]
+    torch.testing.assert_close(falls[0], expected, atol=1e-6, rtol=1e-3)
+    cam = grad_cam(model, image)
+    assert cam.shape == (1, 16, 16)
+    assert not cam.equal(falls)
+
+
+def test_an_occluded_place_is_that_of_the_map():
+    model, image = tiny_model(), random_images(1)
+    baseline = torch.full((3, 16, 16), 100.0)
+    values = occlusion(baseline, side=2)(model, image)
+    covered = image.clone()
+    covered[..., 8:, :8] = 100.0
+    fall = plqlite.ser_fiq_closed_form(model, image) - plqlite.ser_fiq_closed_form(model, covered)
+    assert values[0, -1, 0].item() == pytest.approx(fall.item(), abs=1e-6)
+
+
+def test_rise_is_a_mean_of_q():
+    model, image = tiny_model(), random_images(1)
+    values = rise(image[0], passes=20)(model, image)  # mixed with itself: nothing changes
+    torch.testing.assert_close(
+        values, plqlite.ser_fiq_closed_form(model, image).expand_as(values), rtol=1e-4, atol=0
+    )
+    other = rise(torch.zeros(3, 16, 16), passes=20)(model, image)
+    assert other.std() > 0
+
+
+def test_likeness_is_highest_where_a_face_is_like_the_others():
+    others = random_images(20, size=112, seed=2)
+    face = others.mean(0)[None].clone()
+    face[..., 56:, :] = 255.0
+    values = likeness(others)(tiny_model(size=112), face)
+    assert values[0, :50].mean() > values[0, 62:].mean() + 1
+    assert likeness(others, FaceModel.cells)(tiny_model(size=112), face).shape == (1, 112, 112)
+
+
+def test_smoothing_averages():
+    def first_pixel(model, images):
+        return images.mean(1)
+
+    image = torch.full((1, 3, 16, 16), 128.0)
+    one, many = (smoothed(first_pixel, draws)(tiny_model(), image) for draws in (1, 64))
+    assert one.std() > 4 * many.std() > 0
+    torch.testing.assert_close(many.mean(), torch.tensor(128.0), atol=0.5, rtol=0)
