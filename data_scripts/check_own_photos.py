@@ -17,7 +17,7 @@ import plqlite
 from plqlite.console import printable, run
 from plqlite.experiments.icao import REFERENCE
 from plqlite.experiments.scripts import ScriptParser, load_largest_face
-from plqlite.experiments.tables import locked, write_table
+from plqlite.experiments.tables import locked, remove_unfinished, write_table
 from plqlite.faces import PHOTO_SUFFIXES
 from plqlite.figures import save_figure, show
 from plqlite.regions import reference_statistics_of
@@ -144,6 +144,7 @@ def main() -> None:
     if not photos:
         return
     with locked(out / "index.csv"):
+        remove_unfinished(out)
         rows = check_all(models, photos, out)
         write_table(out / "index.csv", rows.replace(r"\n", " ", regex=True))
     print_results(rows)

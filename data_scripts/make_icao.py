@@ -24,7 +24,7 @@ from plqlite.experiments.build import write_png
 from plqlite.experiments.icao import REFERENCE, simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
 from plqlite.experiments.scripts import ScriptParser
-from plqlite.experiments.tables import lock_of, locked, write_table
+from plqlite.experiments.tables import lock_of, locked, remove_unfinished, write_table
 from plqlite.faces import Face, mask_to_rgb, read_image
 from plqlite.figures import save_figure
 
@@ -94,6 +94,7 @@ def main() -> None:
         parser.error(str(error))
     photos = {name: each.photo for name, each in simulated.items()}
     with locked(out / "index.csv"):
+        remove_unfinished(out)
         (out / "mask").mkdir(exist_ok=True)
         (out / "index.csv").unlink(missing_ok=True)  # written last: it stands for a complete set
         write_set(simulated, arguments)

@@ -63,6 +63,7 @@ class Face(NamedTuple):
 
     box: np.ndarray  # (4,): left, top, right, bottom
     landmarks: np.ndarray  # (5, 2): eyes, nose tip, mouth corners, as (x, y)
+    score: float = float("nan")  # how sure the detector is, 0..1
 
 
 class Alignment:
@@ -225,11 +226,12 @@ def find_faces(photo: np.ndarray) -> list[Face]:
     if min(image.size) < 20:  # MTCNN's smallest face
         return []
     scale = photo.shape[1] / image.width
-    boxes, _, landmarks = _detector().detect(image, landmarks=True)
+    boxes, scores, landmarks = _detector().detect(image, landmarks=True)
     if boxes is None:
         return []
     boxes, landmarks = boxes.astype(float), landmarks.astype(float)  # MTCNN gives arrays of objects
-    faces = [Face(box * scale, points * scale) for box, points in zip(boxes, landmarks, strict=True)]
+    found = zip(boxes, landmarks, scores, strict=True)
+    faces = [Face(box * scale, points * scale, float(score)) for box, points, score in found]
     return sorted(faces, key=lambda face: -_visible_area(face.box, photo))
 
 

@@ -22,7 +22,7 @@ from plqlite.networks.model import FaceModel
 
 @pytest.mark.slow
 def test_every_rival_has_one_number_a_pixel(model, faces):
-    rivals = all_rivals(faces[2:], torch.rand(model.size, model.size))
+    rivals = all_rivals(model, faces[2:], torch.rand(model.size, model.size))
     assert len(rivals) == 24
     for name, rival in rivals.items():
         if name.startswith(("occlusion", "RISE")):
@@ -108,9 +108,10 @@ def test_likeness_is_highest_where_a_face_is_like_the_others():
     others = random_images(20, size=112, seed=2)
     face = others.mean(0)[None].clone()
     face[..., 56:, :] = 255.0
-    values = likeness(others)(tiny_model(size=112), face)
+    model = tiny_model(size=112)
+    values = likeness(model, others)(model, face)
     assert values[0, :50].mean() > values[0, 62:].mean() + 1
-    assert likeness(others, FaceModel.cells)(tiny_model(size=112), face).shape == (1, 112, 112)
+    assert likeness(model, others, FaceModel.cells)(model, face).shape == (1, 112, 112)
 
 
 def test_smoothing_averages():

@@ -148,6 +148,8 @@ def test_one_program_at_a_time_writes_a_table(tmp_path):
     finally:
         holder.kill()
         holder.communicate()
+    (path.parent / ".table.maps.csv.0123.part").touch()  # of the killed one
+    (path.parent / ".other.csv.0123.part").touch()  # of somebody else
     with locked(path):
         assert f"process {os.getpid()} " in path.with_name(".table.csv.holder").read_text("utf-8")
-    assert [each.name for each in path.parent.iterdir()] == [lock_of(path).name]
+    assert {each.name for each in path.parent.iterdir()} == {lock_of(path).name, ".other.csv.0123.part"}

@@ -10,8 +10,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from plqlite.experiments.tables import append_rows, locked, open_table, write_table
-from plqlite.files import PART, require_file, sha256, write_aside
+from plqlite.experiments.tables import append_rows, locked, open_table, remove_unfinished, write_table
+from plqlite.files import require_file, sha256, write_aside
 
 SKIPPED: dict[str, type] = {"image": str, "error": str, "reason": str, "sha256": str}
 
@@ -55,6 +55,7 @@ def build(
     Examples
     --------
     >>> import tempfile
+    >>> from plqlite.faces import read_image
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_png(folder / "ada.png", np.zeros((2, 2, 3), np.uint8))
     >>> def invert(name, photo):
@@ -65,8 +66,7 @@ def build(
     np.uint8(255)
     """
     with locked(folder / "index.csv"):
-        for left in folder.rglob(f".*{PART}"):  # by a run that was killed
-            left.unlink(missing_ok=True)
+        remove_unfinished(folder)
         return _build(folder, sources, columns, variants, load, make)
 
 
@@ -184,6 +184,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
     Examples
     --------
     >>> import tempfile
+    >>> from plqlite.faces import read_image
     >>> path = Path(tempfile.mkdtemp(), "Ada", "1.png")
     >>> write_png(path, np.zeros((4, 6, 3), np.uint8))
     >>> read_image(path).shape

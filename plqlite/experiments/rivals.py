@@ -21,9 +21,14 @@ Map = Callable[[FaceModel, torch.Tensor], torch.Tensor]
 BUDGET = 196  # forward passes of the maps that perturb the image, where they can be chosen
 
 
+def head_of(model: FaceModel) -> torch.nn.Linear:
+    """Return the head of a model; the closed form and the evidence refuse one that is not affine."""
+    return cast(torch.nn.Linear, model.head)
+
+
 def quality_of(model: FaceModel, features: torch.Tensor) -> torch.Tensor:
     """Return Q of features (B, D) in closed form, (B,), with its gradient."""
-    return closed_form_quality(cast(torch.nn.Linear, model.head), features)
+    return closed_form_quality(head_of(model), features)
 
 
 def enlarged(maps: torch.Tensor, size: int) -> torch.Tensor:
@@ -67,24 +72,25 @@ def edges(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack([sobel(each) for each in grey])).to(images)
 
 
-def likeness(
-    others: torch.Tensor, see: Callable[[FaceModel, torch.Tensor], torch.Tensor] | None = None
-) -> Map:
+def likeness(model: FaceModel, others: torch.Tensor, see: Map | None = None) -> Map:
     """Return how near each place is to that of other faces: minus the mean squared z-score of its values.
 
     Parameters
     ----------
+    model : that the map is for
     others : (N, 3, H, W) aligned, RGB 0..255
     see : what values a place has, such as `FaceModel.cells`; the colours, 28×28, if not said
     """
 
+    @torch.no_grad()
     def seen(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
         return adaptive_avg_pool2d(images, 28) if see is None else see(model, images)  # (B, C, h, w)
 
+    usual = torch.cat([seen(model, batch) for batch in others.split(32)])
+    mean, std = usual.mean(0), usual.std(0).clamp_min(1e-3)
+
     def rival(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            usual = seen(model, others.to(images))
-            z = (seen(model, images) - usual.mean(0)) / usual.std(0).clamp_min(1e-3)
+        z = (seen(model, images) - mean) / std
         return enlarged(-z.square().mean(1), model.size)
 
     return rival
@@ -219,22 +225,26 @@ def energy(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
 def evidence_ratio(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
     """Return how much signal each cell has for its noise."""
     with torch.no_grad():
-        signal, noise = signal_and_noise(cast(torch.nn.Linear, model.head), model.cells(images))
+        signal, noise = signal_and_noise(head_of(model), model.cells(images))
     return enlarged(signal / noise.abs().sqrt().clamp_min(1e-6), model.size)
 
 
-def all_rivals(others: torch.Tensor, mean_map: torch.Tensor, seed: int = 0) -> dict[str, Map]:
+def all_rivals(
+    model: FaceModel, others: torch.Tensor, mean_map: torch.Tensor, seed: int = 0
+) -> dict[str, Map]:
     """Return all maps by name.
 
     Parameters
     ----------
+    model : that the maps are for
     others : (N, 3, H, W) aligned faces of other people, RGB 0..255
     mean_map : (H, W), the mean PLQ map of these
     seed : of random maps, noise and masks
 
     Examples
     --------
-    >>> list(all_rivals(torch.rand(2, 3, 112, 112), torch.rand(112, 112)))[:3]
+    >>> import plqlite
+    >>> list(all_rivals(plqlite.sface(), torch.rand(2, 3, 112, 112) * 255, torch.rand(112, 112)))[:3]
     ['random', 'centre', 'mean map of others']
     """
     average = others.mean(0)  # (3, H, W)
@@ -243,8 +253,8 @@ def all_rivals(others: torch.Tensor, mean_map: torch.Tensor, seed: int = 0) -> d
         "centre": centre,
         "mean map of others": fixed(mean_map),
         "edges": edges,
-        "likeness of colours": likeness(others),
-        "likeness of features": likeness(others, FaceModel.cells),
+        "likeness of colours": likeness(model, others),
+        "likeness of features": likeness(model, others, FaceModel.cells),
         "PLQ, signed": saliency("signed"),
         "PLQ, literal": saliency("literal"),
         "PLQ, summed": saliency("summed"),

@@ -1,6 +1,7 @@
 """Tables that grow on disk row by row, so that long work can be interrupted and resumed."""
 
 import contextlib
+import glob
 import io
 import os
 import platform
@@ -11,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from plqlite.files import require_file, write_aside
+from plqlite.files import PART, require_file, write_aside
 
 FORMULA = r"'*[=+\-@]"  # begins what a spreadsheet would compute
 
@@ -49,6 +50,7 @@ def locked(path: Path) -> Iterator[None]:
         with FileLock(lock, timeout=0):
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             holder.write_text(f"process {os.getpid()} on {platform.node()} since {since}", "utf-8")
+            remove_unfinished(path.parent, f"{path.stem[:38]}.")
             try:
                 yield
             finally:
@@ -56,6 +58,28 @@ def locked(path: Path) -> Iterator[None]:
     except Timeout as error:
         who = holder.read_text("utf-8") if holder.is_file() else "another process"
         raise InUse(f"{path} is being written by {who}: wait for it, or write elsewhere.") from error
+
+
+def remove_unfinished(folder: Path, beginning: str = "") -> None:
+    """Remove the files that a killed program was writing, from a folder that nobody else writes.
+
+    Parameters
+    ----------
+    folder : with a beginning itself alone, else all folders in it, too
+    beginning : of their names
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".ages.csv.0123.part").touch()
+    >>> remove_unfinished(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    find = folder.glob if beginning else folder.rglob
+    for path in find(f".{glob.escape(beginning)}*{PART}"):
+        path.unlink(missing_ok=True)
 
 
 def lock_of(path: Path) -> Path:
@@ -117,7 +141,7 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     >>> import tempfile
     >>> path, columns = Path(tempfile.mkdtemp(), "ages.csv"), {"name": str, "age": int}
     >>> path.write_text("name,age\nAda,36\nBo")
-    20
+    18
     >>> read_table(path, columns)["name"].tolist()
     ['Ada']
     """

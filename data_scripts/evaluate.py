@@ -1,0 +1,270 @@
+"""Are the maps right, and is the score? Measure both on photos of people, against rivals.
+
+    python data_scripts/evaluate.py FOLDER --out data/evaluation [--model NAME …] [--interventions 3]
+                                    [--deletions 1] [--sanity 1] [--seed 0]
+
+FOLDER holds PERSON/PHOTO, two photos of each person or more, such as LFW. NAME is a model whose features have
+places (default: sface and facenet).
+
+Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get ten quality scores;
+all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
+are. Maps: 24 maps of the first few photos of each person, as --interventions, --deletions and --sanity say,
+are compared with what happens when patches are replaced, pixels are deleted and inserted, or weights are made
+random (plqlite/experiments/faithfulness.py). What a map knows of other faces, it knows of other people: those
+of FOLDER.
+
+Measurements are written to .csv files in --out, a row each, so a run that was interrupted resumes where it
+stopped. At the end, small tables with means and 95 % intervals over people are written to out/results, with
+about.json: command, seed, versions, date.
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import plqlite
+from plqlite.console import run
+from plqlite.experiments.build import hash_of
+from plqlite.experiments.dataset import identity_of
+from plqlite.experiments.discard import (
+    LIMITS,
+    SHARES,
+    Pairs,
+    all_pairs,
+    error_versus_discard,
+    partial_area,
+    threshold_at,
+)
+from plqlite.experiments.evaluation import (
+    SCORES,
+    agreement_rows,
+    cost_rows,
+    deletion_rows,
+    gain_of,
+    in_text,
+    maps_of_face,
+    quality_scores,
+    sanity_rows,
+)
+from plqlite.experiments.icao import align_simulated
+from plqlite.experiments.rivals import all_rivals
+from plqlite.experiments.scripts import ScriptParser
+from plqlite.experiments.statistics import mean_over_identities
+from plqlite.experiments.tables import append_rows, locked, open_table, read_table
+from plqlite.experiments.versions import with_degraded
+from plqlite.faces import NoFaceFound, UnreadableImage, largest_face, read_image
+from plqlite.files import write_aside
+
+KEY: dict[str, type] = {"model": str, "image": str, "sha256": str}
+SCORED = KEY | {"version": str, "embedding": str, **dict.fromkeys(SCORES, float)}
+MAPPED = KEY | {"map": str}
+TABLES: dict[str, dict[str, type]] = {
+    "scores": SCORED,
+    "agreement": MAPPED | {"fill": str, "shift": float, "fall": float},
+    "deletion": MAPPED | {"fill": str, "first": str, "score": str, "quality": str},
+    "sanity": MAPPED | {"stage": str, "rho": float, "ssim": float},
+    "cost": MAPPED | {"cost": float, "sensitivity": float},
+}
+CLEAN = ""  # the version of a photo as it is
+FMRS = (0.01, 0.001, 0.0001)  # as far as the pairs reach
+
+
+class Table:
+    """A table of measurements that grows: a key that it holds is not measured again."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path, self.columns = folder / f"{name}.csv", TABLES[name]
+        self.done = set(open_table(self.path, self.columns)[list(KEY)].itertuples(index=False, name=None))
+
+    def add(self, key: Mapping[str, str], rows: Iterable[Mapping]) -> None:
+        """Append the rows of a photo, all at once."""
+        append_rows(self.path, self.columns, [{**key, **row} for row in rows])
+        self.done.add(tuple(key.values()))
+
+
+# --- measuring ---
+
+
+def measure_scores(model: plqlite.FaceModel, photos: Mapping[str, Path], table: Table, seed: int) -> None:
+    """Measure the quality scores of all versions of all photos."""
+    for name, path in tqdm(photos.items(), desc=f"{model.name}, scores", unit="photo"):
+        key = dict(zip(KEY, (model.label, name, hash_of(path)), strict=True))
+        if tuple(key.values()) in table.done:
+            continue
+        try:
+            photo = read_image(path)
+            face = largest_face(photo)
+        except (NoFaceFound, UnreadableImage) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        rows = []
+        for kind, altered in with_degraded(photo, face, name).items():
+            image = align_simulated(model, altered, face).image
+            scores, embedding = quality_scores(model, image, altered.photo, face, seed)
+            rows.append({"version": kind, "embedding": in_text(embedding.tolist())} | scores)
+        table.add(key, rows)
+
+
+def measure_maps(
+    model: plqlite.FaceModel, crops: Mapping[str, torch.Tensor], keys: Mapping[str, dict], options: argparse.Namespace
+) -> None:
+    """Measure the maps of the first few photos of each person."""
+    images, names = torch.stack(list(crops.values())), list(crops)
+    subjects = np.array([identity_of(name) for name in names])
+    plq = plqlite.explain(model, images).plq
+    with torch.no_grad():
+        embeddings = torch.cat([model(batch) for batch in images.split(32)])
+    tables = {name: Table(options.out, name) for name in TABLES if name != "scores"}
+    for subject in tqdm(list(dict.fromkeys(subjects)), desc=f"{model.name}, maps", unit="person"):
+        own = np.flatnonzero(subjects == subject)
+        others = torch.tensor(subjects != subject)
+        rivals = None
+        for number, index in enumerate(own[: options.interventions]):
+            key, image = keys[names[index]], images[index]
+            missing = [each for each in tables if wanted(each, number, options) and key_of(key) not in tables[each].done]
+            if not missing:
+                continue
+            rivals = rivals or all_rivals(model, images[others], plq[others].mean(0), options.seed)
+            maps, average = maps_of_face(model, image, rivals), images[others].mean(0)
+            mate = embeddings[own[(number + 1) % len(own)]]
+            cheap = {name: rival for name, rival in rivals.items() if not name.startswith(("occlusion", "RISE"))}
+            work = {
+                "agreement": lambda: agreement_rows(model, image, maps, average),  # noqa: B023  # called at once
+                "deletion": lambda: deletion_rows(model, image, mate, maps, average, options.seed),  # noqa: B023
+                "sanity": lambda: sanity_rows(model, image, cheap, options.seed),  # noqa: B023
+                "cost": lambda: cost_rows(model, image, cheap),  # noqa: B023
+            }
+            for each in missing:
+                tables[each].add(key, list(work[each]()))
+
+
+def key_of(key: Mapping[str, str]) -> tuple:
+    """Return a key as tables hold it."""
+    return tuple(key.values())
+
+
+def wanted(table: str, number: int, options: argparse.Namespace) -> bool:
+    """Tell whether the photo of this number of a person is measured for a table."""
+    limits = {"agreement": options.interventions, "deletion": options.deletions}
+    return number < limits.get(table, options.sanity)
+
+
+# --- summaries ---
+
+
+def discard_tables(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return partial areas and curves of all quality scores of one model."""
+    embeddings = torch.tensor([[float(each) for each in text.split()] for text in rows["embedding"]])
+    subjects = rows["image"].map(identity_of).tolist()
+    pairs = all_pairs(torch.nn.functional.normalize(embeddings, dim=1), subjects, rows["image"].tolist())
+    clean = (rows["version"] == CLEAN).to_numpy()
+    among_clean = Pairs(*(each[clean[pairs.first] & clean[pairs.second]] for each in pairs))
+    impostors = among_clean.score[~among_clean.genuine]
+    areas, curves = [], []
+    for fmr in (each for each in FMRS if len(impostors) * each >= 1):
+        threshold = threshold_at(impostors, fmr)
+        for score in SCORES:
+            quality = rows[score].to_numpy()
+            curve = error_versus_discard(pairs, quality, fmr, threshold, SHARES[::5], seed)
+            curves.append(curve.assign(score=score, fmr=fmr))
+            for limit in LIMITS:
+                area = partial_area(pairs, quality, threshold, limit, seed)
+                areas.append({"score": score, "fmr": fmr, "limit": limit} | area._asdict())
+    return pd.DataFrame(areas), pd.concat(curves)
+
+
+def over_people(rows: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
+    """Return the mean of some columns for each group, with intervals over people."""
+    found = []
+    for group, part in rows.groupby(by, sort=False):
+        names = dict(zip(by, group if isinstance(group, tuple) else (group,), strict=True))
+        for value in values:
+            estimate = mean_over_identities(part[value], part["image"].map(identity_of))
+            found.append(names | {"measure": value} | estimate._asdict())
+    return pd.DataFrame(found)
+
+
+def gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the symmetric relevance gains of each photo, map and fill."""
+    keys = ["model", "image", "map", "fill"]
+    wide = rows.pivot(index=keys, columns="first", values=["score", "quality"])
+    for name in ("score", "quality"):
+        wide[f"gain of {name}"] = [gain_of(low, high) for low, high in wide[name][["low", "high"]].to_numpy()]
+    return wide[["gain of score", "gain of quality"]].droplevel("first", axis=1).reset_index()
+
+
+def summarise(out: Path, models: list[str], seed: int) -> None:
+    """Write the small tables."""
+    results = out / "results"
+    results.mkdir(exist_ok=True)
+    read = {name: read_table(out / f"{name}.csv", columns) for name, columns in TABLES.items()}
+    read = {name: rows[rows["model"].isin(models)] for name, rows in read.items()}
+    areas, curves = [], []
+    for model in models:
+        area, curve = discard_tables(read["scores"][read["scores"]["model"] == model].reset_index(drop=True), seed)
+        areas.append(area.assign(model=model))
+        curves.append(curve.assign(model=model))
+    tables = {"discard_areas": pd.concat(areas), "discard_curves": pd.concat(curves)}
+    tables["agreement"] = over_people(read["agreement"], ["model", "map", "fill"], ["shift", "fall"])
+    tables["gain"] = over_people(
+        gains(read["deletion"]), ["model", "map", "fill"], ["gain of score", "gain of quality"]
+    )
+    tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
+    tables["cost"] = over_people(read["cost"], ["model", "map"], ["cost", "sensitivity"])
+    for name, table in tables.items():
+        text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
+        write_aside(results / f"{name}.csv", lambda file, text=text: file.write(text.encode()))
+
+
+def about(options: argparse.Namespace, number: int) -> dict:
+    """Return what a reader of the results has to know."""
+    packages = ("plqlite", "torch", "numpy", "scipy", "scikit-learn", "scikit-image", "facenet-pytorch")
+    return {
+        "command": " ".join(["python", "data_scripts/evaluate.py", options.folder.name, *sys.argv[2:]]),
+        "photos": number,
+        "seed": options.seed,
+        "versions": {each: version(each) for each in packages} | {"python": platform.python_version()},
+        "date": str(datetime.date.today()),
+    }
+
+
+def main() -> None:
+    """Measure what has not been measured yet, then write the results."""
+    parser = ScriptParser(__doc__)
+    parser.add_folder()
+    parser.add_out()
+    parser.add_models()
+    for name, default in {"interventions": 3, "deletions": 1, "sanity": 1}.items():
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
+    parser.add_seed()
+    options = parser.parse_args()
+    parser.refuse_out_inside(options.out, options.folder)
+    photos, _ = parser.photos_and_faces(options.folder, None)
+    models = parser.load_models(options.model)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with locked(options.out / "scores.csv"):
+        for model in models:
+            scores = Table(options.out, "scores")
+            measure_scores(model, photos, scores, options.seed)
+            keys = {key[1]: dict(zip(KEY, key, strict=True)) for key in sorted(scores.done) if key[0] == model.label}
+            used = {name: path for name, path in photos.items() if name in keys}
+            crops = {name: model.crop(photo := read_image(path), largest_face(photo)) for name, path in used.items()}
+            measure_maps(model, crops, keys, options)
+        summarise(options.out, [model.label for model in models], options.seed)
+        text = json.dumps(about(options, len(photos)), indent=1) + "\n"
+        write_aside(options.out / "results" / "about.json", lambda file: file.write(text.encode()))
+    print(f"Results in {options.out / 'results'}")
+
+
+if __name__ == "__main__":
+    run(main)
