@@ -26,6 +26,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,8 +58,8 @@ from plqlite.experiments.evaluation import (
     sanity_rows,
 )
 from plqlite.experiments.icao import align_simulated
-from plqlite.experiments.rivals import all_rivals
-from plqlite.experiments.scripts import ScriptParser
+from plqlite.experiments.rivals import Map, all_rivals
+from plqlite.experiments.scripts import ScriptParser, load_largest_face
 from plqlite.experiments.statistics import mean_over_identities
 from plqlite.experiments.tables import append_rows, locked, open_table, read_table
 from plqlite.experiments.versions import with_degraded
@@ -86,6 +87,10 @@ class Table:
         self.path, self.columns = folder / f"{name}.csv", TABLES[name]
         self.done = set(open_table(self.path, self.columns)[list(KEY)].itertuples(index=False, name=None))
 
+    def __contains__(self, key: Mapping[str, str]) -> bool:
+        """Tell whether a photo has been measured."""
+        return tuple(key.values()) in self.done
+
     def add(self, key: Mapping[str, str], rows: Iterable[Mapping]) -> None:
         """Append the rows of a photo, all at once."""
         append_rows(self.path, self.columns, [{**key, **row} for row in rows])
@@ -95,11 +100,16 @@ class Table:
 # --- measuring ---
 
 
+def key_of(model: plqlite.FaceModel, name: str, path: Path) -> dict[str, str]:
+    """Return what a measurement belongs to."""
+    return {"model": model.label, "image": name, "sha256": hash_of(path)}
+
+
 def measure_scores(model: plqlite.FaceModel, photos: Mapping[str, Path], table: Table, seed: int) -> None:
     """Measure the quality scores of all versions of all photos."""
     for name, path in tqdm(photos.items(), desc=f"{model.name}, scores", unit="photo"):
-        key = dict(zip(KEY, (model.label, name, hash_of(path)), strict=True))
-        if tuple(key.values()) in table.done:
+        key = key_of(model, name, path)
+        if key in table:
             continue
         try:
             photo = read_image(path)
@@ -116,47 +126,73 @@ def measure_scores(model: plqlite.FaceModel, photos: Mapping[str, Path], table: 
 
 
 def measure_maps(
-    model: plqlite.FaceModel, crops: Mapping[str, torch.Tensor], keys: Mapping[str, dict], options: argparse.Namespace
+    model: plqlite.FaceModel,
+    photos: Mapping[str, Path],
+    keys: Mapping[str, dict],
+    options: argparse.Namespace,
 ) -> None:
     """Measure the maps of the first few photos of each person."""
-    images, names = torch.stack(list(crops.values())), list(crops)
-    subjects = np.array([identity_of(name) for name in names])
-    plq = plqlite.explain(model, images).plq
+    seed = options.seed
+    faces = aligned(model, {name: photos[name] for name in keys})
+    tables = {name: Table(options.out, name) for name in TABLES if name != "scores"}
+    for subject in tqdm(list(dict.fromkeys(faces.subjects)), desc=f"{model.name}, maps", unit="person"):
+        own, others = np.flatnonzero(faces.subjects == subject), torch.tensor(faces.subjects != subject)
+        rivals: dict[str, Map] = {}
+        for number, index in enumerate(own):
+            key = keys[faces.names[index]]
+            asked = [name for name in tables if number < limit(name, options)]
+            missing = [name for name in asked if key not in tables[name]]
+            if missing and not rivals:
+                rivals = all_rivals(model, faces.images[others], faces.plq[others].mean(0), seed)
+            mate, average = faces.embeddings[own[(number + 1) % len(own)]], faces.images[others].mean(0)
+            for name in missing:
+                rows = measured(name, model, faces.images[index], mate, rivals, average, seed)
+                tables[name].add(key, rows)
+
+
+class Faces(NamedTuple):
+    """The N aligned faces of one model."""
+
+    names: list[str]
+    subjects: np.ndarray  # (N,)
+    images: torch.Tensor  # (N, 3, size, size)
+    plq: torch.Tensor  # (N, size, size)
+    embeddings: torch.Tensor  # (N, d)
+
+
+def aligned(model: plqlite.FaceModel, photos: Mapping[str, Path]) -> Faces:
+    """Align and explain the faces of some photos."""
+    images = torch.cat([load_largest_face(path, model) for path in photos.values()])
+    subjects = np.array([identity_of(name) for name in photos])
     with torch.no_grad():
         embeddings = torch.cat([model(batch) for batch in images.split(32)])
-    tables = {name: Table(options.out, name) for name in TABLES if name != "scores"}
-    for subject in tqdm(list(dict.fromkeys(subjects)), desc=f"{model.name}, maps", unit="person"):
-        own = np.flatnonzero(subjects == subject)
-        others = torch.tensor(subjects != subject)
-        rivals = None
-        for number, index in enumerate(own[: options.interventions]):
-            key, image = keys[names[index]], images[index]
-            missing = [each for each in tables if wanted(each, number, options) and key_of(key) not in tables[each].done]
-            if not missing:
-                continue
-            rivals = rivals or all_rivals(model, images[others], plq[others].mean(0), options.seed)
-            maps, average = maps_of_face(model, image, rivals), images[others].mean(0)
-            mate = embeddings[own[(number + 1) % len(own)]]
-            cheap = {name: rival for name, rival in rivals.items() if not name.startswith(("occlusion", "RISE"))}
-            work = {
-                "agreement": lambda: agreement_rows(model, image, maps, average),  # noqa: B023  # called at once
-                "deletion": lambda: deletion_rows(model, image, mate, maps, average, options.seed),  # noqa: B023
-                "sanity": lambda: sanity_rows(model, image, cheap, options.seed),  # noqa: B023
-                "cost": lambda: cost_rows(model, image, cheap),  # noqa: B023
-            }
-            for each in missing:
-                tables[each].add(key, list(work[each]()))
+    return Faces(list(photos), subjects, images, plqlite.explain(model, images).plq, embeddings)
 
 
-def key_of(key: Mapping[str, str]) -> tuple:
-    """Return a key as tables hold it."""
-    return tuple(key.values())
+def limit(table: str, options: argparse.Namespace) -> int:
+    """Return how many photos of each person are measured for a table."""
+    return {"agreement": options.interventions, "deletion": options.deletions}.get(table, options.sanity)
 
 
-def wanted(table: str, number: int, options: argparse.Namespace) -> bool:
-    """Tell whether the photo of this number of a person is measured for a table."""
-    limits = {"agreement": options.interventions, "deletion": options.deletions}
-    return number < limits.get(table, options.sanity)
+def measured(
+    table: str,
+    model: plqlite.FaceModel,
+    image: torch.Tensor,
+    mate: torch.Tensor,
+    rivals: Mapping[str, Map],
+    average: torch.Tensor,
+    seed: int,
+) -> list[dict]:
+    """Return the rows of one photo for a table."""
+    cheap = {name: rival for name, rival in rivals.items() if not name.startswith(("occlusion", "RISE"))}
+    if table == "sanity":
+        return list(sanity_rows(model, image, cheap, seed))
+    if table == "cost":
+        return list(cost_rows(model, image, rivals, cheap))
+    maps = maps_of_face(model, image, rivals)
+    if table == "agreement":
+        return agreement_rows(model, image, maps, average)
+    return deletion_rows(model, image, mate, maps, average, seed)
 
 
 # --- summaries ---
@@ -211,7 +247,8 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
     read = {name: rows[rows["model"].isin(models)] for name, rows in read.items()}
     areas, curves = [], []
     for model in models:
-        area, curve = discard_tables(read["scores"][read["scores"]["model"] == model].reset_index(drop=True), seed)
+        scores = read["scores"][read["scores"]["model"] == model].reset_index(drop=True)
+        area, curve = discard_tables(scores, seed)
         areas.append(area.assign(model=model))
         curves.append(curve.assign(model=model))
     tables = {"discard_areas": pd.concat(areas), "discard_curves": pd.concat(curves)}
@@ -256,10 +293,9 @@ def main() -> None:
         for model in models:
             scores = Table(options.out, "scores")
             measure_scores(model, photos, scores, options.seed)
-            keys = {key[1]: dict(zip(KEY, key, strict=True)) for key in sorted(scores.done) if key[0] == model.label}
-            used = {name: path for name, path in photos.items() if name in keys}
-            crops = {name: model.crop(photo := read_image(path), largest_face(photo)) for name, path in used.items()}
-            measure_maps(model, crops, keys, options)
+            keys = {name: key_of(model, name, path) for name, path in photos.items()}
+            used = {name: key for name, key in keys.items() if key in scores}
+            measure_maps(model, photos, used, options)
         summarise(options.out, [model.label for model in models], options.seed)
         text = json.dumps(about(options, len(photos)), indent=1) + "\n"
         write_aside(options.out / "results" / "about.json", lambda file: file.write(text.encode()))

@@ -195,22 +195,28 @@ def sanity_rows(
             yield {"map": name, "stage": stage, "rho": rho, "ssim": alike}
 
 
-def cost_rows(model: FaceModel, image: torch.Tensor, rivals: Mapping[str, Map]) -> Iterator[dict]:
-    """Yield how long maps take, as so many forward passes of the network, and how sensitive they are."""
+def cost_rows(
+    model: FaceModel, image: torch.Tensor, rivals: Mapping[str, Map], cheap: Mapping[str, Map]
+) -> Iterator[dict]:
+    """Yield how long maps take, as so many forward passes; and of cheap ones, how sensitive they are.
+
+    Sensitivity takes four more maps, see `max_sensitivity`; NaN where that would take too long.
+    """
 
     def forward() -> None:
         with torch.no_grad():
             quality_of(model, model.features(image[None]))
 
+    forward()
     unit = _seconds(forward, 5)
     for name, rival in rivals.items():
         cost = _seconds(partial(rival, model, image[None]), 1) / unit
-        yield {"map": name, "cost": cost, "sensitivity": max_sensitivity(rival, model, image, draws=3)}
+        moved = max_sensitivity(rival, model, image, draws=3) if name in cheap else float("nan")
+        yield {"map": name, "cost": cost, "sensitivity": moved}
 
 
 def _seconds(work: Callable[[], object], times: int) -> float:
-    """Return how long some work takes, the fastest of several times after one to warm up."""
-    work()
+    """Return how long some work takes, the fastest of several times."""
     found = []
     for _ in range(times):
         start = time.perf_counter()

@@ -80,7 +80,7 @@ def intervene(model: FaceModel, image: torch.Tensor, filled: torch.Tensor, row: 
         where = (..., slice(top, top + side), slice(left, left + side))
         changed[where] = filled[where]
     e, q = (each[0] for each in embedding_and_quality(model, image[None]))
-    after = [embedding_and_quality(model, batch) for batch in images.split(32)]
+    after = [embedding_and_quality(model, batch) for batch in images.split(8)]
     shift = torch.cat([(embeddings - e).norm(dim=-1) for embeddings, _ in after])
     fall = torch.cat([q - quality for _, quality in after])
     return Effects(places, side, shift.cpu().numpy(), fall.cpu().numpy())
@@ -232,7 +232,7 @@ def deletion(
         mask[torch.from_numpy(order[: round(share * order.size)].copy()).to(image.device)] = True
         images.append(fill(image, mask.view(image.shape[-2:])))
     with torch.no_grad():
-        return np.concatenate([measure(batch).cpu().numpy() for batch in torch.stack(images).split(20)])
+        return np.concatenate([measure(batch).cpu().numpy() for batch in torch.stack(images).split(8)])
 
 
 def relevance_gain(
