@@ -1,16 +1,17 @@
 """Are the maps right, and is the score? Measure both on photos of people, against rivals.
 
     python data_scripts/evaluate.py FOLDER --out data/evaluation [--model NAME …] [--interventions 3]
-                                    [--deletions 1] [--sanity 1] [--seed 0]
+                                    [--deletions 1] [--sanity 3] [--seed 0]
 
 FOLDER holds PERSON/PHOTO, two photos of each person or more, such as LFW. NAME is a model whose features have
 places (default: sface and facenet).
 
 Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get ten quality scores;
 all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
-are. Maps: 24 maps of the first few photos of each person, as --interventions, --deletions and --sanity say,
-are compared with what happens when patches are replaced, pixels are deleted and inserted, or weights are made
-random (plqlite/experiments/faithfulness.py). What a map knows of other faces, it knows of other people: those
+are. Maps: 24 maps of the first few photos of each person, as --interventions and --deletions say, are compared
+with what happens when patches are replaced, and pixels deleted and inserted
+(plqlite/experiments/faithfulness.py). Of the first --sanity people, weights are made random, and cost and
+sensitivity are measured. What a map knows of other faces, it knows of other people: those
 of FOLDER.
 
 Measurements are written to .csv files in --out, a row each, so a run that was interrupted resumes where it
@@ -77,7 +78,7 @@ TABLES: dict[str, dict[str, type]] = {
     "cost": MAPPED | {"cost": float, "sensitivity": float},
 }
 CLEAN = ""  # the version of a photo as it is
-FMRS = (0.01, 0.001, 0.0001)  # as far as the pairs reach
+FMRS = (0.1, 0.01, 0.001, 0.0001)  # as far as the pairs reach
 
 
 class Table:
@@ -135,18 +136,20 @@ def measure_maps(
     seed = options.seed
     faces = aligned(model, {name: photos[name] for name in keys})
     tables = {name: Table(options.out, name) for name in TABLES if name != "scores"}
-    for subject in tqdm(list(dict.fromkeys(faces.subjects)), desc=f"{model.name}, maps", unit="person"):
+    people = tqdm(list(dict.fromkeys(faces.subjects)), desc=f"{model.name}, maps", unit="person")
+    for person, subject in enumerate(people):
         own, others = np.flatnonzero(faces.subjects == subject), torch.tensor(faces.subjects != subject)
         rivals: dict[str, Map] = {}
         for number, index in enumerate(own):
             key = keys[faces.names[index]]
-            asked = [name for name in tables if number < limit(name, options)]
+            asked = [name for name in tables if is_asked(name, person, number, options)]
             missing = [name for name in asked if key not in tables[name]]
             if missing and not rivals:
                 rivals = all_rivals(model, faces.images[others], faces.plq[others].mean(0), seed)
             mate, average = faces.embeddings[own[(number + 1) % len(own)]], faces.images[others].mean(0)
+            maps: dict[str, torch.Tensor] = {}
             for name in missing:
-                rows = measured(name, model, faces.images[index], mate, rivals, average, seed)
+                rows = measured(name, model, faces.images[index], mate, rivals, maps, average, seed)
                 tables[name].add(key, rows)
 
 
@@ -169,9 +172,11 @@ def aligned(model: plqlite.FaceModel, photos: Mapping[str, Path]) -> Faces:
     return Faces(list(photos), subjects, images, plqlite.explain(model, images).plq, embeddings)
 
 
-def limit(table: str, options: argparse.Namespace) -> int:
-    """Return how many photos of each person are measured for a table."""
-    return {"agreement": options.interventions, "deletion": options.deletions}.get(table, options.sanity)
+def is_asked(table: str, person: int, number: int, options: argparse.Namespace) -> bool:
+    """Tell whether a photo, by its number among those of a person, is measured for a table."""
+    if table in ("sanity", "cost"):
+        return number == 0 and person < options.sanity
+    return number < {"agreement": options.interventions, "deletion": options.deletions}[table]
 
 
 def measured(
@@ -180,16 +185,18 @@ def measured(
     image: torch.Tensor,
     mate: torch.Tensor,
     rivals: Mapping[str, Map],
+    maps: dict[str, torch.Tensor],
     average: torch.Tensor,
     seed: int,
 ) -> list[dict]:
-    """Return the rows of one photo for a table."""
+    """Return the rows of one photo for a table; its maps are made once."""
     cheap = {name: rival for name, rival in rivals.items() if not name.startswith(("occlusion", "RISE"))}
     if table == "sanity":
         return list(sanity_rows(model, image, cheap, seed))
     if table == "cost":
         return list(cost_rows(model, image, rivals, cheap))
-    maps = maps_of_face(model, image, rivals)
+    if not maps:
+        maps.update(maps_of_face(model, image, rivals))
     if table == "agreement":
         return agreement_rows(model, image, maps, average)
     return deletion_rows(model, image, mate, maps, average, seed)
@@ -281,7 +288,7 @@ def main() -> None:
     parser.add_folder()
     parser.add_out()
     parser.add_models()
-    for name, default in {"interventions": 3, "deletions": 1, "sanity": 1}.items():
+    for name, default in {"interventions": 3, "deletions": 1, "sanity": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
     parser.add_seed()
     options = parser.parse_args()

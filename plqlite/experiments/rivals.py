@@ -18,7 +18,7 @@ from plqlite.networks.model import FaceModel
 from plqlite.quality import closed_form_quality, ser_fiq_closed_form
 
 Map = Callable[[FaceModel, torch.Tensor], torch.Tensor]
-BUDGET = 196  # forward passes of the maps that perturb the image, where they can be chosen
+BUDGET = 98  # forward passes of RISE
 
 
 def head_of(model: FaceModel) -> torch.nn.Linear:
@@ -272,5 +272,5 @@ def all_rivals(
         "Grad-CAM of Q": grad_cam,
         "occlusion, 49 places": occlusion(average, 7),
         "occlusion, 196 places": occlusion(average, 14),
-        "RISE, 196 masks": rise(average, seed=seed),
+        f"RISE, {BUDGET} masks": rise(average, seed=seed),
     }

@@ -1,0 +1,100 @@
+"""data_scripts/evaluate.py and what it measures of one face."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import plqlite
+from conftest import random_images, times, tiny_model
+from plqlite.experiments import evaluation, rivals
+from plqlite.experiments.evaluation import SCORES, deletion_rows, gain_of, in_text, quality_scores
+from plqlite.experiments.faithfulness import SHARES, embedding_and_quality, fills, relevance_gain
+from plqlite.faces import largest_face
+
+ASTRONAUT = plqlite.sample_faces()["astronaut"]
+
+
+def test_scores_are_what_they_are_called(sface):
+    face = largest_face(ASTRONAUT)
+    image = sface.crop(ASTRONAUT, face)
+    scores, embedding = quality_scores(sface, image, ASTRONAUT, face)
+    assert list(scores) == list(SCORES)
+    assert scores["closed form"] == pytest.approx(plqlite.ser_fiq_closed_form(sface, image[None]).item())
+    assert scores["sampled"] == pytest.approx(plqlite.ser_fiq(sface, image[None]).item(), abs=1e-6)
+    assert scores["face size"] == pytest.approx(face.box[2] - face.box[0])
+    assert 0.9 < scores["detector"] <= 1
+    torch.testing.assert_close(embedding, sface(image[None])[0])
+    worse = torch.nn.functional.avg_pool2d(image[None], 5, 1, 2)[0]
+    blurred, _ = quality_scores(sface, worse, np.zeros((50, 50, 3), np.uint8), face)
+    for name in ("closed form", "sampled", "sharpness", "mean P", "signal for noise"):
+        assert blurred[name] < scores[name], name
+    assert blurred["detector"] == 0  # nobody is found
+    assert blurred["random"] == scores["random"]
+
+
+def test_curves_in_a_table_give_the_gain_of_the_map():
+    model, image = tiny_model(), random_images(1)[0]
+    average, values = torch.full_like(image, 100.0), torch.rand(16, 16)
+    mate = model(random_images(1, seed=7))[0]
+    rows = pd.DataFrame(deletion_rows(model, image, mate, {"some": values}, average))
+    assert rows["fill"].unique().tolist() == ["average face", "blur", "imputed", "insertion"]
+    of_average = rows[rows["fill"] == "average face"].set_index("first")
+    for name, index in (("score", 0), ("quality", 1)):
+
+        def measure(images, index=index):
+            e, q = embedding_and_quality(model, images)
+            return (e @ mate, q)[index]
+
+        expected = relevance_gain(measure, image, values, fills(average)["average face"])
+        found = gain_of(of_average[name]["low"], of_average[name]["high"])
+        assert found == pytest.approx(expected, abs=1e-4)
+    insertion = rows[rows["fill"] == "insertion"].set_index("first")["score"]
+    assert insertion["low"].split()[0] == insertion["high"].split()[0]  # a blur, in either order
+
+
+def test_a_curve_has_a_value_for_each_share():
+    assert gain_of(in_text(list(SHARES)), in_text([0.0] * len(SHARES))) == pytest.approx(0.475)
+
+
+@pytest.mark.slow
+def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_path, monkeypatch, interrupt):
+    for folder in few_people.iterdir():  # a second photo of each person
+        if folder.is_dir():
+            photo = Image.open(next(folder.glob("*_0001.png")))
+            photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{folder.name}_0002.png")
+    few = {"random": rivals.at_random(), "centre": rivals.centre, "signal": rivals.part("signal")}
+    monkeypatch.setattr(rivals, "all_rivals", lambda *_: few)
+    monkeypatch.setattr(evaluation, "intervene", partial(evaluation.intervene, row=3))
+    arguments = [few_people, "--out", tmp_path / "out", "--model", "sface", "--interventions", "1", "--sanity", "9"]
+    calls = interrupt(evaluation, "deletion_rows", at=2)
+    with pytest.raises(SystemExit, match="130"):
+        run_script("evaluate", *arguments)
+    run_script("evaluate", *arguments)
+    assert len(calls) == 2 + 2
+    results = tmp_path / "out" / "results"
+    read = {path.stem: pd.read_csv(path) for path in results.glob("*.csv")}
+    assert set(read) == {"agreement", "cost", "discard_areas", "discard_curves", "gain", "sanity"}
+    agreement = read["agreement"]
+    assert len(agreement) == 3 * 3 * 2  # maps, fills, shift and fall
+    assert (agreement["count"] == 3).all()
+    assert agreement["mean"].abs().max() <= 1
+    gain = read["gain"]
+    assert len(gain) == 3 * 4 * 2
+    assert set(read["sanity"]["stage"]) == {"head", "25 %", "50 %", "75 %", "100 %"}
+    assert read["sanity"].query("map == 'centre' and measure == 'rho'")["mean"].min() == 1
+    areas = read["discard_areas"]
+    assert set(areas["score"]) == set(SCORES)
+    assert areas["fmr"].unique().tolist() == [0.1]  # 12 impostor pairs do not reach one in a hundred
+    about = json.loads((results / "about.json").read_text("utf-8"))
+    assert about["photos"] == 8
+    assert about["versions"]["torch"] == torch.__version__.split("+")[0]
+    before = times(tmp_path / "out")
+    run_script("evaluate", *arguments)
+    assert {path for path, time in times(tmp_path / "out").items() if before[path] != time} <= {
+        *results.iterdir()
+    }
