@@ -70,7 +70,17 @@ def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_
     few = {"random": rivals.at_random(), "centre": rivals.centre, "signal": rivals.part("signal")}
     monkeypatch.setattr(rivals, "all_rivals", lambda *_: few)
     monkeypatch.setattr(evaluation, "intervene", partial(evaluation.intervene, row=3))
-    arguments = [few_people, "--out", tmp_path / "out", "--model", "sface", "--interventions", "1", "--sanity", "9"]
+    arguments = [
+        few_people,
+        "--out",
+        tmp_path / "out",
+        "--model",
+        "sface",
+        "--interventions",
+        1,
+        "--sanity",
+        9,
+    ]
     calls = interrupt(evaluation, "deletion_rows", at=2)
     with pytest.raises(SystemExit, match="130"):
         run_script("evaluate", *arguments)
