@@ -73,7 +73,7 @@ def test_each_part_has_its_own_alarm(advise, tiny_reference):
     alarms = ALARMS | {"chin": -1.0, "both eyes": -2.0}
     tiny_reference.reference_statistics = tiny_reference.reference_statistics._replace(alarms=alarms)
     assert advise({"chin": -1.5, "nose": -2.9}).low == ["chin"]
-    assert advise({"chin": -1.5, "nose": -3.1}).low == ["chin", "nose"]  # 1.5 times its alarm comes first
+    assert advise({"chin": -1.5, "nose": -4.0}).low == ["chin", "nose"]  # 1.5 times its alarm comes first
     eyes = advise({"left eye": -3.5, "right eye": -1.5, "both eyes": -2.5})
     assert eyes.low == ["both eyes"]  # which says what the left one says
     assert "Unusually low: both eyes (-2.5 σ). May be glasses" in eyes.text

@@ -46,13 +46,16 @@ def test_constants_are_those_of_the_measurements(model):
 
 
 def test_few_clean_photos_are_off_the_scale(model):
-    """At most 8 % at either end, and fewer than that in each source but one; nothing is at the upper end."""
+    """At most 6 % at the lower end and none at the upper one; of all versions, 5 % by definition."""
     rows = development_rows(model)
-    clean = rows[(rows["version"] == "") & (rows["covered"] == "")]
-    quality = torch.tensor(clean["quality"].to_numpy())
+    rows = rows[rows["covered"] == ""]
+    quality = torch.tensor(rows["quality"].to_numpy())
     scaled = plqlite.scale_quality(quality, model.scaling.alpha, model.scaling.r)
-    assert (scaled < 0.05).double().mean() <= 0.08
-    assert (scaled > 0.95).double().mean() <= 0.08
+    off = (scaled < 0.05) | (scaled > 0.95)
+    assert off.double().mean().item() == pytest.approx(0.05, abs=0.003)
+    clean = scaled[torch.tensor((rows["version"] == "").to_numpy())]
+    assert (clean < 0.05).double().mean() <= 0.06
+    assert clean.max() < 0.95
 
 
 def test_alpha_and_r_count_degraded_versions():
@@ -76,18 +79,18 @@ def clean_faces(count, spread, seed=0):
 
 def test_alarms_let_five_of_a_hundred_new_faces_through(sface):
     """Of people that the alarms were not fitted on."""
-    shared = torch.randn(400, 1, 1, generator=torch.Generator().manual_seed(4))
-    faces = clean_faces(400, torch.ones(28, 28))
+    shared = torch.randn(2000, 1, 1, generator=torch.Generator().manual_seed(4))
+    faces = clean_faces(2000, torch.ones(28, 28))
     faces.maps["level"] += shared * torch.linspace(2, 0, 28)[:, None]  # foreheads differ together
-    alarms = fit_alarms(sface, rows_of(faces, torch.arange(400) < 200))
+    alarms = fit_alarms(sface, rows_of(faces, torch.arange(2000) < 1000))
     assert list(alarms) == list(calibration.ALARMS)
     assert max(alarms.values()) < 0
-    reference = fit_reference_statistics(rows_of(faces, torch.arange(400) < 200))
-    z = region_z_scores(deviation(rows_of(faces, torch.arange(400) >= 200).maps, reference, 112), sface)
+    reference = fit_reference_statistics(rows_of(faces, torch.arange(2000) < 1000))
+    z = region_z_scores(deviation(rows_of(faces, torch.arange(2000) >= 1000).maps, reference, 112), sface)
     named = torch.stack([z[name] < alarms[name] for name in alarms]).any(0)
-    assert 0.01 <= named.double().mean() <= 0.1
+    assert 0.035 <= named.double().mean() <= 0.06
     by_part = {name: (z[name] < alarms[name]).double().mean().item() for name in alarms}
-    assert max(by_part.values()) < 0.06
+    assert 0.003 < min(by_part.values()) < max(by_part.values()) < 0.02  # all parts alike
 
 
 def test_alarms_judge_each_subject_by_the_others(sface):
@@ -107,6 +110,8 @@ def test_blurred_faces_are_judged_but_not_learnt_from(sface):
     clean = fit_alarms(sface, rows_of(faces, learnt))
     assert alarms["chin"] < clean["chin"] - 2
     assert fit_alarms(sface, rows_of(faces, torch.arange(60) < 19)) == calibration.ALARMS  # too few
+    few = fit_alarms(sface, faces, learnt=torch.arange(60) < 19)
+    assert few == calibration.ALARMS
 
 
 @pytest.mark.slow
@@ -226,6 +231,8 @@ def maps(**changes):
         maps(level={"mean": GRID, "std": [[0] * 28] * 28}),
         maps(signal={"mean": [[1] * 7] * 7, "std": GRID}),
         maps(signal={"mean": [[float("nan")] * 7] * 7, "std": [[1] * 7] * 7}),
+        maps(signal={"mean": [[1] * 7] * 7, "std": [[float("inf")] * 7] * 7}),
+        maps(signal={"mean": [[1] * 7] * 6, "std": [[1] * 7] * 6}),
         WHOLE | {"quality_percentiles": [1] * 100},
         WHOLE | {"quality_percentiles": [*range(100), 0]},
         WHOLE | {"alarms": {"chin": -3}},
@@ -255,6 +262,8 @@ def test_what_is_saved_is_what_is_read(small_copy):
     expected = fit_reference_statistics(measured)
     found, statistics, fitted_for = load_calibration(model.calibration_file)
     assert found == scaling
+    both = torch.cat([measured.quality, measure(model, random_images(9, seed=7)).quality])
+    assert (scaling.alpha, scaling.r) == pytest.approx(plqlite.fit_scaling(both), rel=1e-3)
     assert fitted_for == model.identity
     assert statistics.alarms == pytest.approx(fit_alarms(model, measured), abs=0.05)
     assert statistics.alarms != calibration.ALARMS
@@ -265,6 +274,19 @@ def test_what_is_saved_is_what_is_read(small_copy):
     for name, pair in expected.maps.items():
         for one, other in zip(statistics.maps[name], pair, strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_reference_statistics_of_the_level_alone_are_read():
+    """As they were saved between version 0.1 and this one."""
+    old = {
+        "level_mean": [[-0.5] * 28] * 28,
+        "level_std": [[0.25] * 28] * 28,
+        "quality_percentiles": [0.5] * 101,
+    }
+    entry = {"alpha": 279.3, "r": 0.8987, "gamma": 10.8, "reference_statistics": old}
+    statistics = calibration.from_json(entry)[1]
+    assert [each.tolist() for each in statistics.maps["level"]] == [old["level_mean"], old["level_std"]]
+    assert statistics.alarms == calibration.ALARMS
 
 
 OLD_INPUTS = {  # what version 0.1 wrote, and how the file is read to get it

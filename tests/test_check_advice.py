@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -42,14 +43,15 @@ def test_versions_are_measured_as_they_are_explained(few_people, tmp_path):
     torch.testing.assert_close(measured.maps["noise"][:1], explanation.noise, rtol=1e-4, atol=1e-6)
     energy = model.cells(image).square().sum(1)
     torch.testing.assert_close(measured.maps["energy"][:1], energy, rtol=1e-4, atol=1e-4)
-    grey = torch.nn.functional.adaptive_avg_pool2d(image, 28)[:, 1]
-    torch.testing.assert_close(measured.maps["green"][:1], grey, rtol=1e-4, atol=1e-2)
+    colours = torch.nn.functional.adaptive_avg_pool2d(image, 28)[0]
+    for name, colour in zip(("red", "green", "blue"), colours, strict=True):
+        torch.testing.assert_close(measured.maps[name][0], colour, rtol=1e-4, atol=1e-2)
     assert covered[0].max() == 0
     assert (covered[1, :12].max(), covered[1, -4:].min()) == (0, 1)
     assert measured.maps["signal"][1, -2:].abs().max() < measured.maps["signal"][0, -2:].abs().max()
 
 
-def made_up(count=24, seed=0):
+def made_up(count=24, seed=0, by=5):
     """Faces of twelve subjects from three sources; behind a scarf the lower half of a map is 5 lower."""
     generator = torch.Generator().manual_seed(seed)
     rows, maps, covered = [], [], []
@@ -65,7 +67,7 @@ def made_up(count=24, seed=0):
             if version.startswith("behind"):
                 mask[14:] = 1.0
                 for name in ("level", "signal", "noise"):
-                    moved[name][len(moved[name]) // 2 :] -= 5
+                    moved[name][len(moved[name]) // 2 :] -= by
             maps.append(moved)
             covered.append(mask)
     together = {name: torch.stack([each[name] for each in maps]) for name in maps[0]}
@@ -89,9 +91,38 @@ def test_what_is_lower_behind_an_occluder_is_found(apart):
     assert (judged.rows["first"][~scarf] == "").mean() > 0.8
 
 
+def test_the_deviation_takes_three_maps_and_colours_may_be_brighter_or_darker():
+    rows, measured, covered = made_up(count=72, by=1)
+    for name in RIVALS[1:]:
+        measured.maps[name][2::6, 14:] += 3  # behind a bright scarf, and
+        measured.maps[name][5::6, 14:] -= 3  # behind a dark one
+    judged = SCRIPT["judge"](built("sface"), rows, measured, covered, "subject")
+    alone = [SCRIPT["place_auc"](judged, name).mean for name in SCRIPT["PARTS"]]
+    assert SCRIPT["place_auc"](judged, "deviation").mean > max(alone) + 0.02
+    assert SCRIPT["place_auc"](judged, "colours").mean > 0.8
+
+
+@pytest.mark.parametrize("apart", ["subject", "source"])
+def test_what_is_measured_of_a_group_does_not_change_how_it_is_judged(apart):
+    """One face keeps its numbers, and all others of its group get wild ones: it is judged as before."""
+    rows, measured, covered = made_up(count=72)
+    own = next(SCRIPT["groups"](rows, apart))
+    rest = torch.tensor(own & (rows["image"] != "0").to_numpy())
+    wild = measured._replace(
+        quality=torch.where(rest, 9.0, measured.quality),
+        maps={name: torch.where(rest[:, None, None], 9 * each, each) for name, each in measured.maps.items()},
+    )
+    before, after = (SCRIPT["judge"](built("sface"), rows, each, covered, apart) for each in (measured, wild))
+    for name, values in before.maps.items():
+        assert values[:3].equal(after.maps[name][:3]), name
+    assert before.rows[:3].equals(after.rows[:3])
+    assert (before.rows["scaled"][~own] != after.rows["scaled"][~own]).all()  # the others learn from them
+
+
 @pytest.mark.parametrize("apart", ["subject", "source"])
 def test_nobody_is_judged_by_their_own_group(apart, monkeypatch):
     rows, measured, covered = made_up()
+    rows.loc[60:, "reference"] = "no"
     rows.loc[rows["version"] != "", "covered"] = "hat"
     rows.loc[:9, "covered"] = ""
     calls = []
@@ -102,6 +133,7 @@ def test_nobody_is_judged_by_their_own_group(apart, monkeypatch):
         assert not set(rows[apart][own]) & set(rows[apart][others])
         assert (rows["covered"][others] == "").all()
         assert (rows["version"][learnt] == "").all()
+        assert (rows["reference"][learnt] == "yes").all()
         assert not rows["version"][others].str.startswith("behind").any()
         return original(model, rows, measured, own, others, learnt)
 
@@ -114,11 +146,29 @@ def test_nobody_is_judged_by_their_own_group(apart, monkeypatch):
 
 def test_a_region_is_touched_from_a_tenth_on():
     touches, covered = SCRIPT["touches"], torch.zeros(28, 28)
-    assert not touches(built("sface"), covered, "")
+    covered[20, 10:14] = 1.0  # 4 by 16 of the 20 by 40 pixels of the mouth: less than a tenth
+    assert not touches(built("sface"), covered, "mouth")
     covered[20:25] = 1.0  # rows 80 to 100 of 112: the mouth
+    assert not touches(built("sface"), covered, "")
     assert touches(built("sface"), covered, "mouth")
     assert touches(built("sface"), covered, "left cheek")  # its lower part
     assert not touches(built("sface"), covered, "both eyes")
+
+
+def test_tables_count_what_they_say():
+    model, (rows, _, covered) = built("sface"), made_up(count=12)
+    plain, worse, scarf = (rows["version"] == each for each in ("", "noise", "behind scarf"))
+    rows["quality"] = np.where(worse, 0.4, 0.5)
+    rows.loc[worse.idxmax(), "quality"] = 0.6  # one in twelve is better than its original
+    rows["scaled"] = np.where(plain & (rows.index < 9), 0.01, 0.5)  # three in twelve
+    rows["first"] = np.where(scarf, "mouth", "")
+    rows.loc[scarf & (rows.index < 18), "first"] = "forehead"  # half of them
+    judged = {"sface": SCRIPT["Judged"](rows, {}, covered)}
+    found = re.sub(r" \[[^]]*\]", "", SCRIPT["level_table"](judged, [model])).splitlines()
+    assert found[-1] == "| sface | 25% | 0% | 12 | 92% | 12 |"
+    for chosen, expected in [(plain, " 0% | |"), (worse, " 0% | |"), (scarf, " 100% | 50% |")]:
+        cells = SCRIPT["named_cells"](model, judged["sface"], chosen.to_numpy())
+        assert re.sub(r" \[[^]]*\]", "", cells) == expected
 
 
 @pytest.mark.slow
@@ -142,3 +192,11 @@ def test_advice_is_checked_on_three_subjects_or_more(run_script, tmp_path, capsy
     with pytest.raises(SystemExit):
         run_script("check_advice", tmp_path, "--out", tmp_path / "advice.md")
     assert "should hold photos of faces" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_subjects_are_too_few(run_script, few_people, tmp_path, capsys):
+    shutil.rmtree(few_people / "astronaut")
+    with pytest.raises(SystemExit):
+        run_script("check_advice", few_people, "--model", "sface", "--out", tmp_path / "advice.md")
+    assert "should hold photos of three people or more" in capsys.readouterr().err

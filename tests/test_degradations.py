@@ -6,7 +6,7 @@ import pytest
 import plqlite
 from plqlite.experiments.degradations import EVERYWHERE, KINDS, SENSOR, degrade, degraded_versions
 from plqlite.experiments.occluders import OCCLUDERS
-from plqlite.faces import largest_face
+from plqlite.faces import CANONICAL_LANDMARKS, largest_face
 
 PHOTO = plqlite.sample_faces()["astronaut"]
 
@@ -39,13 +39,25 @@ def test_sensors_get_worse_with_strength(landmarks):
         assert np.abs(strong - PHOTO).mean() > 1.3 * np.abs(weak - PHOTO).mean() > 0.5, kind
 
 
+def test_noise_stays_within_the_grey_levels(landmarks):
+    for grey in (0, 255):
+        flat = np.full((64, 64, 3), grey, np.uint8)
+        noisy = SENSOR["noise"](flat, landmarks, 1.0, np.random.default_rng(0)).astype(float)
+        assert np.abs(noisy - grey).max() < 255 - 40  # black does not turn white
+
+
 def test_resolution_is_that_of_the_face(landmarks):
     """At full strength the eyes are 8 pixels apart, in a large photo as in a small one."""
     apart = np.linalg.norm(landmarks[1] - landmarks[0])
-    coarse = SENSOR["resolution"](PHOTO, landmarks, 1.0, None).astype(float)
-    spectrum = np.abs(np.fft.rfft(coarse[..., 1] - coarse[..., 1].mean(), axis=1)).mean(0)
-    highest = int(PHOTO.shape[1] * 8 / apart / 2)  # waves in the width of the photo, at two pixels each
-    assert spectrum[2 * highest :].max() < 0.1 * spectrum[1:highest].max()
+    row = PHOTO.shape[1] * 8 / apart  # pixels in the width of the photo
+
+    def kept(waves):
+        stripes = 128 + 100 * np.sin(2 * np.pi * waves * np.arange(PHOTO.shape[1]) / PHOTO.shape[1])
+        photo = np.broadcast_to(stripes.round()[:, None], PHOTO.shape).astype(np.uint8)
+        return SENSOR["resolution"](photo, landmarks, 1.0, None)[100].std() / photo[100].std()
+
+    assert kept(row) < 0.1  # a wave in each pixel
+    assert kept(row / 4) > 0.75
     tiny = PHOTO[::16, ::16]
     assert (SENSOR["resolution"](tiny, landmarks / 16, 1.0, None) == tiny).all()  # no coarser than it is
 
@@ -58,13 +70,22 @@ def test_versions_of_a_photo_are_chosen_by_its_name(landmarks):
     assert list(one) == list(same)
     assert all((one[kind].photo == same[kind].photo).all() for kind in one)
     assert list(one) != list(other)
-    drawn = [kind for n in range(60) for kind in np.random.default_rng([0, n]).permutation(KINDS)[:2]]
-    assert set(drawn) == set(KINDS)  # all kinds alike
+    kinds = ["dark glasses", "surgical mask", "illumination-right"]
+    assert list(one) == kinds  # in each run the same: one that was interrupted goes on
+    small = np.full((112, 112, 3), 128, np.uint8)
+    many = [degraded_versions(small, CANONICAL_LANDMARKS, f"{n}") for n in range(60)]
+    assert {kind for each in many for kind in each} == set(KINDS)  # all kinds alike
+    noise = [each["noise"].photo.std() for each in many if "noise" in each]
+    assert len(set(noise)) == len(noise) > 2  # each at a strength of its own
 
 
 def test_strengths_differ_from_photo_to_photo(landmarks):
     blurred = [degrade(PHOTO, landmarks, "blur-defocus", seed).photo.std() for seed in range(4)]
     assert len(set(blurred)) == 4
+    grey = np.full((112, 112, 3), 128, np.uint8)
+    noise = [degrade(grey, CANONICAL_LANDMARKS, "noise", seed).photo.std() / 40 for seed in range(40)]
+    assert 0.29 < min(noise) < 0.4  # from the weakest
+    assert 0.9 < max(noise) < 1.01  # to full strength
 
 
 def test_another_kind_is_refused(landmarks):

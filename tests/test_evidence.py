@@ -165,7 +165,9 @@ def test_a_grid_that_no_layer_shows_is_not_invented():
     torch.manual_seed(0)
     images = random_images(1, 32)
     assert plqlite.from_module(Whole(), "last", 32, device="cpu").cells(images).shape == (1, 6, 8, 8)
-    hidden = plqlite.from_module(Averaging(), "last", 32, device="cpu")
+    network = Averaging()
+    network.convolution.bias.data[0] = 9.0  # one channel is what the last layer averages, the others are not
+    hidden = plqlite.from_module(network, "last", 32, device="cpu")
     with pytest.raises(ValueError, match="The features of Averaging have no places"):
         hidden.cells(images)
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -12,7 +13,6 @@ from conftest import random_images, tiny_model
 from plqlite import figures
 from plqlite.faces import REGIONS
 from plqlite.figures import (
-    COLOUR_BLIND_SAFE,
     RED_YELLOW_GREEN,
     draw_gauge,
     draw_map,
@@ -58,19 +58,25 @@ def test_a_row_holds_face_gauge_pattern_and_overlay(tiny_reference):
 
 
 def test_the_gauge_shows_the_development_set(tiny_reference):
-    axis = Figure().subplots()
+    axis, reference = Figure().subplots(), tiny_reference.reference_statistics
+    tiny_reference.reference_statistics = reference._replace(
+        quality_percentiles=torch.linspace(0.5, 0.9, 101)
+    )
     draw_gauge(axis, plqlite.explain(tiny_reference, random_images(1, size=112)))
     heights = np.array([bar.get_height() for bar in axis.patches])
     percentiles = tiny_reference.reference_statistics.quality_percentiles
     scaled = plqlite.scale_quality(percentiles, tiny_reference.scaling.alpha, tiny_reference.scaling.r)
     counts = np.histogram(scaled, bins=20, range=(0, 1))[0]
     np.testing.assert_allclose(heights, counts / counts.max())
+    assert 0 < heights.min() < heights.max() == 1
+    np.testing.assert_allclose([bar.get_x() for bar in axis.patches], np.arange(20) / 20, atol=1e-9)
 
 
 def test_without_reference_statistics_there_is_a_gauge_but_no_development_set(tiny, images):
     axis = Figure().subplots()
     draw_gauge(axis, plqlite.explain(tiny, images)[0])
     assert not axis.patches
+    assert len(axis.lines) == 1
     assert draw_outlines(axis, plqlite.explain(tiny, images)[0]) == []
 
 
@@ -87,12 +93,30 @@ def test_what_is_low_is_outlined_and_named(tiny_reference):
     assert outline[:, 1].min() == pytest.approx(99.5, abs=1)  # where the chin begins
 
 
+def test_outlines_go_beyond_a_region_but_not_around_what_is_not_named(tiny_reference):
+    statistics = tiny_reference.reference_statistics
+    alarms = statistics.alarms | {"forehead": -5.0}
+    tiny_reference.reference_statistics = statistics._replace(alarms=alarms)
+    explanation = plqlite.explain(tiny_reference, random_images(1, size=112))
+    explanation.deviation[:] = 0
+    explanation.deviation[0, 8:36, 28:84] = -6  # the forehead
+    explanation.deviation[0, 100:, 4:84] = -4  # the chin, and what is left of it; above the forehead's alarm
+    explanation.deviation[0, 70:74, 90:94] = -9  # a spot on a cheek that is not low as a whole
+    axis = Figure().subplots()
+    assert draw_outlines(axis, explanation) == ["chin", "forehead"]
+    outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+    assert (outline.min(0), outline.max(0)) == (pytest.approx([3.5, 7.5]), pytest.approx([83.5, 111]))
+    assert not ((outline[:, 1] > 40) & (outline[:, 1] < 90)).any()
+
+
 def test_the_paper_s_style_holds_face_map_and_overlay(tiny, images):
     explanation = plqlite.explain(tiny, images)
     drawn = panels(plqlite.show(images, explanation, style="paper"))
     assert len(drawn) == 9
     assert drawn[1].get_title().startswith("Q = ")
     np.testing.assert_array_equal(drawn[1].images[0].get_array(), explanation.plq[0])
+    tinted = overlay(images[0].permute(1, 2, 0).numpy() / 255, explanation.plq[0].numpy())
+    np.testing.assert_allclose(drawn[2].images[0].get_array(), tinted)
     with pytest.raises(ValueError, match="no style 'papr': choose split or paper"):
         plqlite.show(images, explanation, style="papr")
 
@@ -100,11 +124,13 @@ def test_the_paper_s_style_holds_face_map_and_overlay(tiny, images):
 @pytest.mark.parametrize("style", ["split", "paper"])
 def test_colours_can_be_changed(tiny, images, style):
     explanation = plqlite.explain(tiny, images)
-    colourful, safe = (
-        pixels(plqlite.show(images, explanation, style=style, colours=each))
-        for each in (RED_YELLOW_GREEN, COLOUR_BLIND_SAFE)
-    )
-    assert (colourful != safe).any()
+    drawn = panels(plqlite.show(images, explanation, style=style, colours=RED_YELLOW_GREEN))
+    *_, where, both = drawn[: len(drawn) // 3]
+    assert where.images[0].get_cmap().name == RED_YELLOW_GREEN
+    values = (explanation.pattern if style == "split" else explanation.plq)[0].numpy()
+    tinted = overlay(images[0].permute(1, 2, 0).numpy() / 255, values, RED_YELLOW_GREEN)
+    np.testing.assert_allclose(both.images[0].get_array(), tinted)
+    assert (tinted != overlay(images[0].permute(1, 2, 0).numpy() / 255, values)).any()
 
 
 def test_low_is_dark_and_high_is_bright():
@@ -126,12 +152,28 @@ def test_the_overlay_is_seen_over_dark_hair_and_over_bright_skin():
         )
 
 
-def test_save_figure_leaves_no_half_written_file(tiny, images, tmp_path):
+def test_the_overlay_keeps_no_colour_of_the_face():
+    red = np.array([[[0.9, 0.0, 0.3]]])
+    colour = draw_map(Figure().subplots(), np.ones((1, 1))).to_rgba(1)[:3]
+    np.testing.assert_allclose(2 * overlay(red, np.ones((1, 1)))[0, 0] - colour, [0.4, 0.4, 0.4])
+
+
+def test_save_figure_leaves_no_half_written_file(tiny, images, tmp_path, monkeypatch):
     figure = plqlite.show(images, plqlite.explain(tiny, images))
     save_figure(figure, tmp_path / "plq.png")
     assert [path.name for path in tmp_path.iterdir()] == ["plq.png"]
     with pytest.raises(OSError, match="nowhere"):
         save_figure(figure, tmp_path / "nowhere" / "plq.png")
+    before = (tmp_path / "plq.png").read_bytes()
+
+    def interrupted(file, **_):
+        (file if hasattr(file, "write") else open(file, "wb")).write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", interrupted)
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(figure, tmp_path / "plq.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 @pytest.fixture
@@ -172,14 +214,17 @@ def panel(monkeypatch):
 def test_each_control_redraws(panel, control, value):
     controls, _, picture, _, _ = panel
     controls["passes"].value = 100  # the closed form draws nothing: it has no seed
+    controls["γ"].value = 9.0  # that of the other model: switching to it moves no other control
     before = bytes(picture.value)
     assert before.startswith(b"\x89PNG")
     controls[control].value = value
     assert bytes(picture.value) != before
 
 
-def test_gamma_recolours_without_running_the_network(panel):
+@pytest.mark.parametrize("style", ["split", "paper"])
+def test_gamma_recolours_without_running_the_network(panel, style):
     controls, _, picture, runs, _ = panel
+    controls["style"].value = style
     seen = {bytes(picture.value)}
     for gamma in (9.0, 10.0, 11.0):
         controls["γ"].value = gamma

@@ -28,6 +28,16 @@ def test_relative_level_is_measured_against_the_higher_half():
     level = relative_level(saliency)[0]
     assert level[14:].abs().max() < 1e-5
     assert level[:8].max() < -6
+    torch.testing.assert_close(relative_level(saliency.flip(1))[0], level.flip(0))  # wherever it is low
+
+
+def test_relative_level_is_smoothed_twice():
+    """Over 3×3 places: 9/81 of a place stay in it, 1/81 come to the one that is two away in x and y."""
+    saliency = torch.ones(1, 112, 112)
+    saliency[0, 56:60, 56:60] += 81
+    level = relative_level(saliency)[0]
+    found = (level - level[0, 0]).exp()
+    torch.testing.assert_close(found[[14, 12, 11], [14, 12, 14]], torch.tensor([10.0, 2.0, 1.0]))
 
 
 def test_lower_than_the_reference_counts_not_low():
@@ -114,7 +124,7 @@ def test_explain_gives_the_deviation_of_its_own_maps(tiny_reference):
 @pytest.mark.slow
 def test_a_covered_place_deviates_most(model, faces):
     """Against the package's statistics, in eight of nine sample faces and more."""
-    covered, mask = faces.clone(), square(model.size, *(model.size // 4,) * 3)
+    covered, mask = faces.clone(), square(model.size, model.size // 2, model.size // 4, model.size // 4)
     covered[:, :, mask] = 40.0
     z = plqlite.explain(model, covered).deviation
     clean = plqlite.explain(model, faces).deviation

@@ -5,7 +5,7 @@ import torch
 import plqlite
 from conftest import random_images, tiny_model
 from plqlite.experiments.masks import coloured_mask
-from plqlite.faces import BOTH_EYES, REGIONS, crop_box, find_faces
+from plqlite.faces import BOTH_EYES, REGIONS, REGIONS_IN_BOX, crop_box, find_faces
 from plqlite.regions import face_regions, low_regions, reference_statistics_of, region_z_scores
 
 
@@ -33,27 +33,33 @@ def test_regions_of_a_box_crop_are_where_its_landmarks_are(model):
             row, column = np.unravel_index(seen.argmax(), seen.shape)
             inside.append(masks[name][row, column].item())
     assert np.mean(inside) > (0.7 if model.align is crop_box else 0.95)  # one of nine is in profile
+    assert model.align.regions is (REGIONS_IN_BOX if model.align is crop_box else REGIONS)
 
 
 def test_the_lowest_quarter_of_a_region_counts(sface):
     deviation = torch.zeros(2, 112, 112)
     inside = face_regions(sface)[list(REGIONS).index("mouth")].nonzero()  # (n, 2)
-    quarter = inside[: len(inside) // 4]
-    deviation[1, quarter[:, 0], quarter[:, 1]] = -4
+    values = torch.linspace(-8, 0, len(inside)).square().neg()  # -64 to 0, the mean is not the median
+    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0))
+    deviation[1, inside[order, 0], inside[order, 1]] = values
     z = region_z_scores(deviation, sface)
     assert list(z) == [*REGIONS, BOTH_EYES]
-    assert z["mouth"].tolist() == [0, -4]
+    torch.testing.assert_close(
+        z["mouth"], torch.stack([torch.tensor(0.0), values[: len(values) // 4].mean()])
+    )
     assert z["chin"].tolist() == [0, 0]
     deviation[1] = 0
     deviation[1, face_regions(sface)[1]] = -3  # the left eye
     z = region_z_scores(deviation, sface)
     assert [z[name][1].item() for name in ("left eye", "right eye", BOTH_EYES)] == [-3, 0, -1.5]
+    small = region_z_scores(torch.ones(1, 8, 8), tiny_model(size=8))  # its mouth has two pixels
+    assert all(value.item() == 1 for value in small.values())
 
 
 def test_low_regions_are_those_beyond_their_alarms(tiny_reference):
     tiny, masks = tiny_reference, dict(zip(REGIONS, face_regions(tiny_reference), strict=True))
     explanation = plqlite.explain(tiny, random_images(1, size=112))
-    explanation.deviation[:] = 0
+    explanation.deviation[:] = -1  # low, but within the alarms
     explanation.deviation[0, masks["chin"]] = -4
     explanation.deviation[0, masks["forehead"]] = -5
     explanation.deviation[0, 90:95, 36:76] = -9  # a part of the mouth
@@ -61,6 +67,9 @@ def test_low_regions_are_those_beyond_their_alarms(tiny_reference):
     assert list(found) == ["mouth", "forehead", "chin"]
     assert (found["chin"] == masks["chin"]).all()
     assert found["mouth"].sum() == 5 * masks["mouth"][90].sum()
+    eyes = masks["left eye"] | masks["right eye"]
+    explanation.deviation[0, eyes] = -7
+    assert (low_regions(explanation)["both eyes"] == eyes).all()
     explanation.deviation[:] = 0
     assert low_regions(explanation) == {}
     plain = plqlite.explain(tiny_model(size=112), random_images(1, size=112))
