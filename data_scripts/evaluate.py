@@ -259,12 +259,16 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
         areas.append(area.assign(model=model))
         curves.append(curve.assign(model=model))
     tables = {"discard_areas": pd.concat(areas), "discard_curves": pd.concat(curves)}
-    tables["agreement"] = over_people(read["agreement"], ["model", "map", "fill"], ["shift", "fall"])
-    tables["gain"] = over_people(
-        gains(read["deletion"]), ["model", "map", "fill"], ["gain of score", "gain of quality"]
-    )
-    tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
-    tables["cost"] = over_people(read["cost"], ["model", "map"], ["cost", "sensitivity"])
+    if len(read["agreement"]):
+        tables["agreement"] = over_people(read["agreement"], ["model", "map", "fill"], ["shift", "fall"])
+    if len(read["deletion"]):
+        found = gains(read["deletion"])
+        tables["gain"] = over_people(found, ["model", "map", "fill"], ["gain of score", "gain of quality"])
+    if len(read["sanity"]):
+        tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
+        tables["cost"] = over_people(read["cost"], ["model", "map"], ["cost"])
+        cheap = read["cost"][read["cost"]["sensitivity"].notna()]
+        tables["sensitivity"] = over_people(cheap, ["model", "map"], ["sensitivity"])
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
         write_aside(results / f"{name}.csv", lambda file, text=text: file.write(text.encode()))

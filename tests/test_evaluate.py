@@ -88,7 +88,8 @@ def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_
     assert len(calls) == 2 + 2
     results = tmp_path / "out" / "results"
     read = {path.stem: pd.read_csv(path) for path in results.glob("*.csv")}
-    assert set(read) == {"agreement", "cost", "discard_areas", "discard_curves", "gain", "sanity"}
+    tables = {"agreement", "gain", "sanity", "cost", "sensitivity"}
+    assert set(read) == {"discard_areas", "discard_curves", *tables}
     agreement = read["agreement"]
     assert len(agreement) == 3 * 3 * 2  # maps, fills, shift and fall
     assert (agreement["count"] == 3).all()
