@@ -8,8 +8,8 @@ places (default: sface and facenet).
 
 Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get ten quality scores;
 all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
-are. Maps: 24 maps of the first few photos of each person, as --interventions and --deletions say, are
-compared with what happens when patches are replaced, and pixels deleted and inserted
+are. Maps: 23 maps of the first few photos of each person, as --interventions and --deletions say, are
+compared with what happens when patches are replaced, and pixels deleted
 (plqlite/experiments/faithfulness.py). For the first --sanity people, weights are made random, and cost and
 sensitivity are measured. What a map knows of other faces, it knows of other people: those
 of FOLDER.

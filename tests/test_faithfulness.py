@@ -98,6 +98,16 @@ def test_deletion_of_a_linear_measure_by_hand():
     assert insertion[-1] == pytest.approx(sorted_values[: round(0.95 * 1024)].sum().item(), rel=1e-3)
 
 
+def test_insertion_is_deletion_by_a_blur_read_backwards():
+    """So it says nothing new, and is not measured again."""
+    order, shares = ranked(TRUTH), np.linspace(0, 1, 9)
+    deleted = deletion(linear, IMAGE, order[::-1], fills(IMAGE)["blur"], shares)
+    inserted = deletion(
+        linear, blurred(IMAGE), order, lambda start, mask: torch.where(mask, IMAGE, start), shares
+    )
+    np.testing.assert_allclose(inserted[::-1], deleted, rtol=1e-4, atol=1)
+
+
 def test_ties_are_broken_by_the_seed():
     values = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     orders = [ranked(values, seed).tolist() for seed in range(20)]

@@ -23,7 +23,7 @@ from plqlite.networks.model import FaceModel
 @pytest.mark.slow
 def test_every_rival_has_one_number_a_pixel(model, faces):
     rivals = all_rivals(model, faces[2:], torch.rand(model.size, model.size))
-    assert len(rivals) == 24
+    assert len(rivals) == 23
     for name, rival in rivals.items():
         if name.startswith(("occlusion", "RISE")):
             continue  # below, on a small network
@@ -122,3 +122,11 @@ def test_smoothing_averages():
     one, many = (smoothed(first_pixel, draws)(tiny_model(), image) for draws in (1, 64))
     assert one.std() > 4 * many.std() > 0
     torch.testing.assert_close(many.mean(), torch.tensor(128.0), atol=0.5, rtol=0)
+
+
+def test_two_readings_have_one_order():
+    """`literal` and `summed` weigh all features alike: one map, at two levels."""
+    model, image = tiny_model().double(), random_images(1).double()
+    literal, summed = (plqlite.explain(model, image, reading=each).saliency for each in ("literal", "summed"))
+    ratio = summed / literal
+    torch.testing.assert_close(ratio, torch.full_like(ratio, ratio.mean().item()))

@@ -12,7 +12,6 @@ from plqlite.evidence import signal_and_noise
 from plqlite.experiments.faithfulness import (
     SHARES,
     agreement,
-    blurred,
     deletion,
     embedding_and_quality,
     fills,
@@ -124,7 +123,10 @@ def deletion_rows(
     average: torch.Tensor,
     seed: int = 0,
 ) -> list[dict]:
-    """Delete and insert the pixels of one face in the order of maps, and measure comparison score and Q.
+    """Delete the pixels of one face in the order of maps, and measure comparison score and Q.
+
+    Insertion into a blurred face is deletion by a blur, read backwards: the first s pixels of one order are
+    inserted when all but the first 1 − s of the reverse order are deleted. So it is not measured again.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def deletion_rows(
     Returns
     -------
     A row for each map, fill and order ("high" or "low" first): `score` and `quality`, a value for each of
-    SHARES. The fill "insertion" begins with a blurred face, and inserts the pixels of the sharp one.
+    SHARES.
     """
     measured = []
 
@@ -146,15 +148,15 @@ def deletion_rows(
         measured.append(torch.stack([embeddings @ mate, quality]))  # (2, B)
         return quality
 
-    ways = {name: (image, fill) for name, fill in fills(average).items() if name != "mean colour"}
-    ways["insertion"] = blurred(image), lambda start, mask: torch.where(mask, image, start)
     rows = []
     for name, values in maps.items():
         order = ranked(values, seed)
-        for fill_name, (start, fill) in ways.items():
+        for fill_name, fill in fills(average).items():
+            if fill_name == "mean colour":
+                continue
             for first, pixels in (("high", order), ("low", order[::-1])):
                 measured.clear()
-                deletion(measure, start, pixels, fill)
+                deletion(measure, image, pixels, fill)
                 score, quality = torch.cat(measured, dim=1).tolist()
                 row = {"map": name, "fill": fill_name, "first": first}
                 rows.append(row | {"score": in_text(score), "quality": in_text(quality)})

@@ -256,8 +256,7 @@ def all_rivals(
         "likeness of colours": likeness(model, others),
         "likeness of features": likeness(model, others, FaceModel.cells),
         "PLQ, signed": saliency("signed"),
-        "PLQ, literal": saliency("literal"),
-        "PLQ, summed": saliency("summed"),
+        "PLQ, summed": saliency("summed"),  # and literal: both weigh all features alike, and have one order
         "PLQ, smoothed": smoothed(saliency("signed"), seed=seed),
         "pattern": part("pattern"),
         "deviation": part("deviation"),
