@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from facenet_pytorch import MTCNN
 
 LARGEST = 10**8  # pixels of a photo: it is held as RGB, four times at most
-OTHER_MODES = {"La": "LA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}  # Pillow half knows them
+# Modes that Pillow converts into no other one.
+OTHER_MODES = {"La": "LA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
 
 Photo = str | Path | bytes | np.ndarray | Image.Image  # what `read_image` takes

@@ -198,7 +198,7 @@ def test_odd_names_and_copies(few_people, run_script, tmp_path, interrupt):
     shutil.copy(photos[2], few_people / "copy.png")
     calls, out = interrupt(versions, "measure", at=0), tmp_path / "c.json"
     for _ in range(2):
-        with pytest.warns(UserWarning, match="1 photos are copies of others"):
+        with pytest.warns(UserWarning, match="1 of 6 photos are copies of others"):
             run_script("calibrate", few_people, "--model", "sface", "--out", out)
     assert len(calls) == 3
     assert "on 3 photos" in json.loads(out.read_text("utf-8"))["sface"]["provenance"]

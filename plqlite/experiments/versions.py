@@ -228,6 +228,6 @@ def _without_copies(faces: pd.DataFrame) -> pd.DataFrame:
     copies = (faces["sha256"] != "") & faces.duplicated("sha256")
     if copies.any():
         example = printable(faces["image"][copies].iloc[0])
-        text = f"{copies.sum()} photos are copies of others, such as {example}: each photo counts once."
+        text = f"{copies.sum()} of {len(faces)} photos are copies of others, such as {example}: not counted."
         warnings.warn(text, stacklevel=3)
     return faces[~copies].reset_index(drop=True)
