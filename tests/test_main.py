@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 import plqlite
 from conftest import reuse_networks
-from plqlite.__main__ import describe, main
+from plqlite.command_line import describe, main
 from plqlite.networks.weights import SFACE, find_weights
 
 KEYS = ["image", "model", "quality", "scaled_quality", "plq_mean", "reading", "passes", "seed"]
@@ -206,6 +208,32 @@ def test_a_model_that_cannot_be_built(hopper, tmp_path, monkeypatch, capsys):
     assert "choose from sface, facenet, facenet-vggface2, arcface, arcface-r100" in capsys.readouterr().err
 
 
+SLOW_IMPORT = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "plqlite.command_line":
+            print("importing", flush=True)
+            time.sleep(600)
+
+sys.meta_path.insert(0, Slow())
+from plqlite.__main__ import run
+run()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
+def test_ctrl_c_is_one_line_from_the_start():
+    """While torch and matplotlib are imported, too."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", SLOW_IMPORT], **options) as started:
+        assert started.stdout.readline() == "importing\n"
+        started.send_signal(signal.SIGINT)
+        assert started.communicate()[1] == "interrupted\n"
+        assert started.returncode == 130
+
+
 def test_options_may_stand_between_photos(hopper, capsys):
     assert main([hopper, "--model", "sface", hopper, "--json"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -229,7 +257,7 @@ def test_a_name_may_hold_a_dollar(tmp_path, hopper, capsys):
 
 
 def test_many_faces_fill_several_pages(monkeypatch, hopper, tmp_path, capsys):
-    monkeypatch.setattr("plqlite.__main__.PAGE", 2)
+    monkeypatch.setattr("plqlite.command_line.PAGE", 2)
     assert main([hopper] * 5 + ["--model", "sface", "--out", str(tmp_path / "plq.png")]) == 0
     pages = [tmp_path / f"plq{number}.png" for number in ("", "-2", "-3")]
     heights = [Image.open(page).height for page in pages]

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as st_numpy
 
 import plqlite
 from conftest import tiny_model
-from plqlite.__main__ import parse
 from plqlite.calibration import load_calibration
+from plqlite.command_line import parse
 from plqlite.experiments.tables import append_rows, open_table, write_table
 from plqlite.faces import read_image
 

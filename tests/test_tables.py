@@ -134,6 +134,14 @@ with locked(Path(sys.argv[1])):
 """
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/below"):
+        table = tmp_path / folder / "a.csv"
+        with pytest.raises(NotADirectoryError, match="is no folder: name one"), locked(table):
+            pass
+
+
 def test_one_program_at_a_time_writes_a_table(tmp_path):
     """The lock names its holder, and ends with it, however that ends."""
     path = tmp_path / "new" / "table.csv"

@@ -36,6 +36,8 @@ def locked(path: Path) -> Iterator[None]:
     ------
     InUse
         Another program holds the lock.
+    NotADirectoryError
+        There is a file where the folder should be.
 
     Examples
     --------
@@ -44,7 +46,10 @@ def locked(path: Path) -> Iterator[None]:
     >>> with locked(path):
     ...     write_table(path, pd.DataFrame({"name": ["Ada"], "age": [36]}))
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(f"{path.parent} is no folder: name one, or one to be created.") from error
     lock, holder = lock_of(path), path.with_name(f".{path.name}.holder")
     try:
         with FileLock(lock, timeout=0):
