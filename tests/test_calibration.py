@@ -43,6 +43,8 @@ def test_constants_are_those_of_the_measurements(model):
     percentiles = np.percentile(clean["quality"][clean["reference"] == "yes"], range(101))
     np.testing.assert_allclose(model.reference_statistics.quality_percentiles, percentiles, atol=1e-5)
     assert list(model.reference_statistics.maps) == ["level", "signal", "noise", "combined"]
+    alarms = model.reference_statistics.alarms.values()
+    assert -4.5 < min(alarms) < max(alarms) < -2  # their measurements, the maps, are too large to ship
 
 
 def test_few_clean_photos_are_off_the_scale(model):

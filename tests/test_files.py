@@ -61,6 +61,14 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"first, whole"]
 
 
+def test_who_reads_the_old_file_keeps_it(tmp_path):
+    """It is replaced as a whole, not overwritten."""
+    (tmp_path / "file.txt").write_bytes(b"old")
+    with (tmp_path / "file.txt").open("rb") as reader:
+        write_aside(tmp_path / "file.txt", lambda file: file.write(b"new"))
+        assert reader.read() == b"old"
+
+
 def test_a_name_may_be_as_long_as_any(tmp_path):
     path = tmp_path / ("ä" * 125 + ".txt")  # 254 bytes
     write_aside(path, lambda file: file.write(b"x"))
