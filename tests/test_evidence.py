@@ -161,10 +161,22 @@ class Whole(Averaging):
         return self.last(self.block(images).mean((2, 3)))
 
 
+class Pooling(Averaging):
+    """Averages with a layer, but activates with a function: only this layer's input is the map."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images):
+        return self.last(self.pool(self.convolution(images).relu()).flatten(1))
+
+
 def test_a_grid_that_no_layer_shows_is_not_invented():
     torch.manual_seed(0)
     images = random_images(1, 32)
-    assert plqlite.from_module(Whole(), "last", 32, device="cpu").cells(images).shape == (1, 6, 8, 8)
+    for network in (Whole(), Pooling()):
+        assert plqlite.from_module(network, "last", 32, device="cpu").cells(images).shape == (1, 6, 8, 8)
     network = Averaging()
     network.convolution.bias.data[0] = 9.0  # one channel is what the last layer averages, the others are not
     hidden = plqlite.from_module(network, "last", 32, device="cpu")

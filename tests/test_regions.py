@@ -24,9 +24,9 @@ def test_regions_of_a_box_crop_are_where_its_landmarks_are(model):
     masks = dict(zip(REGIONS, face_regions(model), strict=True))
     for photo in plqlite.sample_faces().values():
         (face,) = find_faces(photo)[:1]
-        for name, (x, y) in zip(
-            ("left eye", "right eye", "nose"), face.landmarks.round().astype(int), strict=False
-        ):
+        points = np.concatenate([face.landmarks[:3], face.landmarks[3:].mean(0, keepdims=True)])
+        names = ("left eye", "right eye", "nose", "mouth")
+        for name, (x, y) in zip(names, points.round().astype(int), strict=True):
             dot = np.zeros_like(photo)
             dot[y - 1 : y + 2, x - 1 : x + 2] = 255
             seen = model.align(dot, face, model.size)[..., 0]
