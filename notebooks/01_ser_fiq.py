@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
 # | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes with one formula, scale the result for a new network, and say where the score fails. |
-# | **Time** | 30 minutes to read, 25 without the optional section; 40 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 30 minutes to read, 25 without the optional section; 30 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
 #
 # A face recognition network turns an image into an **embedding**: a vector of length 1 that points in roughly the same direction for all images of one person. Two images are judged to show the same person if their embeddings are close. This notebook asks how far such a vector can be trusted.
@@ -422,11 +422,8 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
         raise ValueError(f"{qualities.numel()} qualities, or NaN among them: fit on several different faces.")
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)
-    if t < 1e-3:
-        raise ValueError(
-            f"95 % of {qualities.numel()} qualities are within {t:.1g} of their mean, as if they were of one "
-            "photo: fit on several different faces."
-        )
+    if t < 1e-5:
+        raise ValueError(f"95 % of {qualities.numel()} qualities are the same: fit on several different faces.")
     return (torch.log(torch.tensor(19.0)) / t).item(), r.item()
 
 

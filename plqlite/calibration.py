@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
@@ -56,6 +57,7 @@ class ReferenceStatistics(NamedTuple):
     alarms: dict[str, float] = ALARMS  # a part of a face is named if its z-score is below
 
 
+STEEPEST = 3000  # α of qualities within 0.001 of their mean: less than the noise of a hundred passes
 OLDEST_NAMES = ("mean", "spread", "quality")  # version 0.1, under "usual"
 
 
@@ -88,12 +90,20 @@ def fit(
     ValueError
         See `fit_scaling` and `fit_gamma`.
 
+    Warns
+    -----
+    UserWarning
+        The qualities are nearer to each other than a hundred passes can tell, as those of one photo are.
+
     Examples
     --------
     >>> fit(torch.tensor([0.88, 0.90]), torch.tensor([4e-5, 4e-5]), torch.tensor([1e-5, 1e-5])).r
     0.89
     """
     alpha, r = fit_scaling(quality if degraded is None else torch.cat([quality, degraded]))
+    if alpha > STEEPEST:
+        text = f"α = {alpha:.0f}: nearly all of these faces have one quality, as copies of one photo have."
+        warnings.warn(text, stacklevel=3)
     scaled = scale_quality(quality, alpha, r)
     good = quality >= quality.median()
     gamma = fit_gamma((centre * scaled)[good], (background * scaled)[good])

@@ -249,8 +249,7 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        Fewer than two images, or qualities that are all alike: 95 % of them within 0.001 of their mean,
-        which is less than the noise of a hundred passes.
+        Fewer than two images, or qualities that are all the same but for rounding.
 
     Examples
     --------
@@ -262,10 +261,9 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
         raise ValueError(f"{qualities.numel()} qualities, or NaN among them: fit on several different faces.")
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)
-    if t < 1e-3:
+    if t < 1e-5:
         raise ValueError(
-            f"95 % of {qualities.numel()} qualities are within {t:.1g} of their mean, as if they were of one "
-            "photo: fit on several different faces."
+            f"95 % of {qualities.numel()} qualities are the same: fit on several different faces."
         )
     return (torch.log(torch.tensor(19.0)) / t).item(), r.item()
 

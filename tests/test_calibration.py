@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from importlib.resources import files
 
 import numpy as np
@@ -368,6 +369,18 @@ def test_json_of_something_else_is_damage(small_copy, text):
     small_copy.with_suffix(".scaling.json").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"r\.scaling\.json is damaged .* calibrate again"):
         plqlite.from_onnx(small_copy)
+
+
+def test_qualities_of_one_photo_are_said():
+    """Thirty-nine copies that were saved again, and another face: an ordinary difference, seen once."""
+    quality = torch.full((40,), 0.9) + 1e-5 * torch.linspace(-1, 1, 40)
+    quality[0] -= 0.014
+    strong, faint = torch.full((40,), 4e-5), torch.full((40,), 1e-5)
+    with pytest.warns(UserWarning, match=r"α = \d{4}: nearly all of these faces have one quality"):
+        calibration.fit(quality, strong, faint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calibration.fit(torch.linspace(0.88, 0.92, 40), strong, faint)
 
 
 def test_copies_of_an_image_count_once(tiny):

@@ -81,11 +81,16 @@ def test_standard_output_may_be_closed():
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def hear_ctrl_c():
+    """A shell lets the programs that it starts in the background ignore Ctrl-C, and they pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 def test_ctrl_c_is_one_line():
     program = "import time\nfrom plqlite.console import run\n"
     program += "run(lambda: [print('ready', flush=True), time.sleep(600)])"
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_ctrl_c}
     with subprocess.Popen([sys.executable, "-c", program], **options) as started:
         assert started.stdout.readline() == "ready\n"
         started.send_signal(signal.SIGINT)

@@ -223,10 +223,15 @@ run()
 """
 
 
+def hear_ctrl_c():
+    """See tests/test_console.py."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 def test_ctrl_c_is_one_line_from_the_start():
     """While torch and matplotlib are imported, too."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_ctrl_c}
     with subprocess.Popen([sys.executable, "-c", SLOW_IMPORT], **options) as started:
         assert started.stdout.readline() == "importing\n"
         started.send_signal(signal.SIGINT)

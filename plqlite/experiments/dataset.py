@@ -123,6 +123,7 @@ def prepare(
     Examples
     --------
     >>> import plqlite, tempfile
+    >>> from plqlite.experiments.build import write_png
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_png(folder / "Ada" / "1.png", plqlite.sample_faces()["astronaut"])
     >>> index = prepare(photos_of(folder), folder / "aligned", [plqlite.sface()])

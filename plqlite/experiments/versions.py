@@ -56,10 +56,11 @@ def measure_versions(
     --------
     >>> import tempfile
     >>> import plqlite
+    >>> from plqlite.experiments.tables import open_table
     >>> folder = Path(tempfile.mkdtemp())
     >>> measure_versions(plqlite.sface(), {}, with_degraded, folder / "a.csv", folder / "a.maps.csv")
     >>> list(open_table(folder / "a.csv", COLUMNS))[:3]
-    ['model', 'image', 'version']
+    ['model', 'image', 'sha256']
     """
     with locked(table):
         _measure_missing(model, photos, alter, table, maps, rivals)
