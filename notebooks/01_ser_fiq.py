@@ -423,7 +423,9 @@ def fit_scaling(qualities: torch.Tensor) -> tuple[float, float]:
     r = qualities.mean()
     t = (qualities - r).abs().quantile(0.95)
     if t < 1e-5:
-        raise ValueError(f"95 % of {qualities.numel()} qualities are the same: fit on several different faces.")
+        raise ValueError(
+            f"95 % of {qualities.numel()} qualities are the same: fit on several different faces."
+        )
     return (torch.log(torch.tensor(19.0)) / t).item(), r.item()
 
 
