@@ -241,9 +241,11 @@ def gains(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the symmetric relevance gains of each photo, map and fill."""
     keys = ["model", "image", "map", "fill"]
     wide = rows.pivot(index=keys, columns="first", values=["score", "quality"])
+    found = {}
     for name in ("score", "quality"):
-        wide[f"gain of {name}"] = [gain_of(low, high) for low, high in wide[name][["low", "high"]].to_numpy()]
-    return wide[["gain of score", "gain of quality"]].droplevel("first", axis=1).reset_index()
+        curves = wide[name][["low", "high"]].to_numpy()
+        found[f"gain of {name}"] = [gain_of(low, high) for low, high in curves]
+    return pd.DataFrame(found, index=wide.index).reset_index()
 
 
 def summarise(out: Path, models: list[str], seed: int) -> None:
@@ -266,6 +268,7 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
         tables["gain"] = over_people(found, ["model", "map", "fill"], ["gain of score", "gain of quality"])
     if len(read["sanity"]):
         tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
+    if len(read["cost"]):
         tables["cost"] = over_people(read["cost"], ["model", "map"], ["cost"])
         cheap = read["cost"][read["cost"]["sensitivity"].notna()]
         tables["sensitivity"] = over_people(cheap, ["model", "map"], ["sensitivity"])
@@ -276,9 +279,12 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
 
 def about(options: argparse.Namespace, number: int) -> dict:
     """Return what a reader of the results has to know."""
+    given = [
+        Path(each).name if each in map(str, (options.folder, options.out)) else each for each in sys.argv
+    ]
     packages = ("plqlite", "torch", "numpy", "scipy", "scikit-learn", "scikit-image", "facenet-pytorch")
     return {
-        "command": " ".join(["python", "data_scripts/evaluate.py", options.folder.name, *sys.argv[2:]]),
+        "command": " ".join(["python", "data_scripts/evaluate.py", *given[1:]]),  # no path of this machine
         "photos": number,
         "seed": options.seed,
         "versions": {each: version(each) for each in packages} | {"python": platform.python_version()},

@@ -101,6 +101,7 @@ def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_
     assert areas["fmr"].unique().tolist() == [0.1]  # 12 impostor pairs do not reach one in a hundred
     about = json.loads((results / "about.json").read_text("utf-8"))
     assert about["photos"] == 8
+    assert about["command"].startswith("python data_scripts/evaluate.py people --out out --model sface")
     assert about["versions"]["torch"] == torch.__version__.split("+")[0]
     before = times(tmp_path / "out")
     run_script("evaluate", *arguments)
