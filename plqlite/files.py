@@ -49,11 +49,8 @@ def write_aside(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
 
 def _checked(path: Path) -> Path:
     """Follow links to the file that is to be written, and refuse what is no file."""
-    try:
-        resolved = path.resolve()
-    except RuntimeError as error:  # what Python before 3.13 raises
-        raise OSError(f"{path} is a circle of links: give the name of a file to write.") from error
-    if path.is_symlink() and resolved.is_symlink():
+    resolved = Path(os.path.realpath(path))
+    if resolved.is_symlink():
         raise OSError(f"{path} is a circle of links: give the name of a file to write.")
     if resolved.exists() and not resolved.is_file():
         raise OSError(f"{path} is not a regular file: give the name of a file to write.")

@@ -4,6 +4,8 @@ import copy
 import functools
 import runpy
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -156,6 +158,20 @@ def run_as_main(name, *arguments):
         patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
         reuse_networks(patch)
         return runpy.run_path(str(script), run_name="__main__")
+
+
+def press_ctrl_c(program, when):
+    """Interrupt a program when it has printed a line; return its exit status, and what it says."""
+
+    def hear():  # what a shell starts in the background ignores Ctrl-C, and passes that on
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear}
+    with subprocess.Popen([sys.executable, "-c", program], **options) as started:
+        assert started.stdout.readline() == when + "\n"
+        started.send_signal(signal.SIGINT)
+        said = started.communicate()[1]
+    return started.returncode, said
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import ROOT
+from conftest import ROOT, press_ctrl_c
 from plqlite.console import printable, run
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "data_scripts").glob("*.py"))
@@ -81,21 +80,11 @@ def test_standard_output_may_be_closed():
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def hear_ctrl_c():
-    """A shell lets the programs that it starts in the background ignore Ctrl-C, and they pass that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 def test_ctrl_c_is_one_line():
     program = "import time\nfrom plqlite.console import run\n"
     program += "run(lambda: [print('ready', flush=True), time.sleep(600)])"
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_ctrl_c}
-    with subprocess.Popen([sys.executable, "-c", program], **options) as started:
-        assert started.stdout.readline() == "ready\n"
-        started.send_signal(signal.SIGINT)
-        assert started.communicate()[1] == "interrupted\n"
-        assert started.returncode == 130
+    assert press_ctrl_c(program, when="ready") == (130, "interrupted\n")
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 
 import plqlite
-from conftest import reuse_networks
+from conftest import press_ctrl_c, reuse_networks
 from plqlite.command_line import describe, main
 from plqlite.networks.weights import SFACE, find_weights
 
@@ -223,20 +222,10 @@ run()
 """
 
 
-def hear_ctrl_c():
-    """See tests/test_console.py."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 def test_ctrl_c_is_one_line_from_the_start():
     """While torch and matplotlib are imported, too."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_ctrl_c}
-    with subprocess.Popen([sys.executable, "-c", SLOW_IMPORT], **options) as started:
-        assert started.stdout.readline() == "importing\n"
-        started.send_signal(signal.SIGINT)
-        assert started.communicate()[1] == "interrupted\n"
-        assert started.returncode == 130
+    assert press_ctrl_c(SLOW_IMPORT, when="importing") == (130, "interrupted\n")
 
 
 def test_options_may_stand_between_photos(hopper, capsys):

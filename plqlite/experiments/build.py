@@ -65,42 +65,30 @@ def build(
     >>> read_image(folder / "inverted" / "a.png").min()
     np.uint8(255)
     """
-    with locked(folder / "index.csv"):
-        remove_unfinished(folder)
-        return _build(folder, sources, columns, variants, load, make)
-
-
-def _build(
-    folder: Path,
-    sources: Mapping[str, Path],
-    columns: Mapping[str, type],
-    variants: Sequence[str],
-    load: Callable[[Path], Loaded],
-    make: Callable[[str, Loaded], Made],
-) -> pd.DataFrame:
-    """Do what `build` does, in a folder that nobody else writes."""
     tables = {folder / "index.csv": columns, folder / "skipped.csv": SKIPPED}
     index, skipped = tables
-    complete, refused = _keys(open_table(index, columns)), _refused(open_table(skipped, SKIPPED))
-    hashes: dict[str, str] = {}
-    for name, path in tqdm(sources.items(), desc=folder.name, unit="image", disable=None):
-        files = {variant: inside(folder / variant, name) for variant in variants}
-        hashes[name] = hash_of(path)
-        key = name, hashes[name]
-        if key in refused or (key in complete and all(file.exists() for file in files.values())):
-            continue
-        try:
-            require_short(name)
-            loaded = load(path)
-        except Exception as error:  # decoders raise anything, and one image must not end a run of thousands
-            row = {"image": name, "error": type(error).__name__, "reason": str(error)}
-            append_rows(skipped, SKIPPED, [row | {"sha256": hashes[name]}])
-            continue
-        row, images = make(name, loaded)
-        for variant, file in files.items():
-            write_png(file, images[variant])
-        append_rows(index, columns, [row | {"sha256": hashes[name]}])  # last: a row means complete files
-    return _tidy(tables, hashes)
+    with locked(index):
+        remove_unfinished(folder)
+        complete, refused = keys_of(open_table(index, columns)), _refused(open_table(skipped, SKIPPED))
+        hashes: dict[str, str] = {}
+        for name, path in tqdm(sources.items(), desc=folder.name, unit="image", disable=None):
+            files = {variant: inside(folder / variant, name) for variant in variants}
+            hashes[name] = hash_of(path)
+            key = name, hashes[name]
+            if key in refused or (key in complete and all(file.exists() for file in files.values())):
+                continue
+            try:
+                require_short(name)
+                loaded = load(path)
+            except Exception as error:  # decoders raise anything, and one image must not end a long run
+                row = {"image": name, "error": type(error).__name__, "reason": str(error)}
+                append_rows(skipped, SKIPPED, [row | {"sha256": hashes[name]}])
+                continue
+            row, images = make(name, loaded)
+            for variant, file in files.items():
+                write_png(file, images[variant])
+            append_rows(index, columns, [row | {"sha256": hashes[name]}])  # last: a row means complete files
+        return _tidy(tables, hashes)
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -152,14 +140,20 @@ def hash_of(photo: Path) -> str:
         return ""
 
 
-def _keys(table: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return what tells whether rows are up to date: the image of each, and what it was made from."""
+def keys_of(table: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return what tells whether rows are up to date: the image of each, and the hash of its source.
+
+    Examples
+    --------
+    >>> keys_of(pd.DataFrame({"image": ["a.png"], "sha256": ["e3b0"]}))
+    {('a.png', 'e3b0')}
+    """
     return set(zip(table["image"], table["sha256"], strict=True))
 
 
 def _refused(skipped: pd.DataFrame) -> set[tuple[str, str]]:
     """Return the keys of those sources that it is useless to try again."""
-    return _keys(skipped[skipped["error"].isin(["NoFaceFound", "UnreadableImage"])])
+    return keys_of(skipped[skipped["error"].isin(["NoFaceFound", "UnreadableImage"])])
 
 
 def _tidy(tables: Mapping[Path, Mapping[str, type]], hashes: Mapping[str, str]) -> pd.DataFrame:

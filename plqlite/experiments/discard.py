@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plqlite.experiments.statistics import Estimate
+from plqlite.experiments.statistics import Estimate, ascending
 
 SHARES = np.linspace(0, 0.5, 51)  # of the genuine pairs that are left out
 LIMITS = (0.05, 0.2, 0.5)  # of the partial areas
@@ -134,7 +134,7 @@ def error_versus_discard(
     if np.isnan(quality).any():
         raise ValueError(f"{np.isnan(quality).sum()} of {quality.size} qualities are NaN: leave those out.")
     of_pairs = pair_quality(pairs, quality)
-    order = _ascending(of_pairs[pairs.genuine], seed)
+    order = ascending(of_pairs[pairs.genuine], seed)
     scores, worst_first = pairs.score[pairs.genuine][order], of_pairs[pairs.genuine][order]
     impostors, their_quality = pairs.score[~pairs.genuine], of_pairs[~pairs.genuine]
     rows = []
@@ -146,11 +146,6 @@ def error_versus_discard(
         limit = threshold_at(impostors[kept], fmr) if threshold is None else threshold
         rows.append((share, float((scores[out:] < limit).mean()), len(scores) - out, limit))
     return pd.DataFrame(rows, columns=["discarded", "fnmr", "left", "threshold"])
-
-
-def _ascending(values: np.ndarray, seed: int) -> np.ndarray:
-    """Return the order that sorts values; equal ones are in random order."""
-    return np.lexsort((np.random.default_rng(seed).permutation(len(values)), values))
 
 
 def partial_area(
@@ -180,7 +175,7 @@ def partial_area(
     0.41
     """
     of_pairs = pair_quality(pairs, np.asarray(quality, dtype=float))[pairs.genuine]
-    order = _ascending(of_pairs, seed)
+    order = ascending(of_pairs, seed)
     wrong = (pairs.score[pairs.genuine] < threshold)[order]
     subjects, index = np.unique(pairs.subject[pairs.genuine][order], return_inverse=True)
     mean = _area(wrong, np.ones(len(wrong)), limit)

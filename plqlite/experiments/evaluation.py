@@ -10,8 +10,8 @@ import torch
 
 from plqlite.evidence import signal_and_noise
 from plqlite.experiments.faithfulness import (
-    SHARES,
     agreement,
+    area_between,
     deletion,
     embedding_and_quality,
     fills,
@@ -92,7 +92,6 @@ def agreement_rows(
     image: torch.Tensor,
     maps: Mapping[str, torch.Tensor],
     average: torch.Tensor,
-    row: int = 13,
 ) -> list[dict]:
     """Compare maps of one face with what replacing patches does, by three fills.
 
@@ -183,7 +182,7 @@ def gain_of(low_first: str, high_first: str) -> float:
     0.5
     """
     low, high = (np.array(each.split(), dtype=float) for each in (low_first, high_first))
-    return float(np.trapezoid(low - high, SHARES) / SHARES[-1])
+    return area_between(low, high)
 
 
 def sanity_rows(

@@ -16,6 +16,7 @@ from skimage.metrics import structural_similarity
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from plqlite.experiments.rivals import Map, quality_of
+from plqlite.experiments.statistics import ascending
 from plqlite.networks.model import FaceModel
 
 PATCH = 16  # pixels at 112
@@ -196,8 +197,7 @@ def ranked(values: torch.Tensor, seed: int = 0) -> np.ndarray:
     >>> ranked(torch.tensor([[0.1, 0.9], [0.5, 0.2]])).tolist()
     [1, 2, 3, 0]
     """
-    flat = -values.flatten().cpu().double().numpy()
-    return np.lexsort((np.random.default_rng(seed).permutation(flat.size), flat))
+    return ascending(-values.flatten().cpu().double().numpy(), seed)
 
 
 def deletion(
@@ -259,6 +259,17 @@ def relevance_gain(
     """
     order = ranked(values, seed)
     low_first, high_first = (deletion(measure, image, each, fill) for each in (order[::-1], order))
+    return area_between(low_first, high_first)
+
+
+def area_between(low_first: np.ndarray, high_first: np.ndarray) -> float:
+    """Return the mean distance of two curves over SHARES.
+
+    Examples
+    --------
+    >>> area_between(np.full(20, 0.75), np.full(20, 0.25))
+    0.5
+    """
     return float(np.trapezoid(low_first - high_first, SHARES) / SHARES[-1])
 
 

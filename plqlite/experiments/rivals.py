@@ -31,6 +31,12 @@ def quality_of(model: FaceModel, features: torch.Tensor) -> torch.Tensor:
     return closed_form_quality(head_of(model), features)
 
 
+def quality_of_cells(model: FaceModel, cells: torch.Tensor) -> torch.Tensor:
+    """Return Q of the cells (B, C, h, w) of the last feature map, (B,); the head takes all, or their mean."""
+    averaged = cells.shape[1] == head_of(model).in_features
+    return quality_of(model, cells.mean((2, 3)) if averaged else cells.flatten(1))
+
+
 def enlarged(maps: torch.Tensor, size: int) -> torch.Tensor:
     """Enlarge coarse maps (B, h, w) to (B, size, size).
 
@@ -125,14 +131,8 @@ def gradient(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
 @torch.enable_grad()
 def grad_cam(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
     """Return gradient × activation of Q at the last feature map, summed over its channels."""
-    _, cells = model.features_and_cells(images)
-    if cells is None:
-        raise ValueError(f"The features of {model.name} have no places.")
-    cells = cells.detach().requires_grad_()
-    averaged = cells.shape[1] == model.head.in_features
-    features = cells.mean((2, 3)) if averaged else cells.flatten(1)
-    quality = quality_of(model, features)
-    (slope,) = torch.autograd.grad(quality.sum(), cells)
+    cells = model.cells(images).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(quality_of_cells(model, cells).sum(), cells)
     return enlarged((slope * cells).sum(1).detach(), model.size)
 
 
@@ -143,16 +143,12 @@ def grad_cam(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
 def leave_one_cell_out(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
     """Return how far Q falls without a cell of the last feature map; one forward pass of the backbone."""
     cells = model.cells(images)  # (B, C, h, w)
-    averaged = cells.shape[1] == model.head.in_features
-
-    def quality(cells: torch.Tensor) -> torch.Tensor:
-        return quality_of(model, cells.mean((2, 3)) if averaged else cells.flatten(1))
-
+    before = quality_of_cells(model, cells)
     falls = torch.zeros_like(cells[:, 0])  # (B, h, w)
     for row, column in np.ndindex(*falls.shape[1:]):
         without = cells.clone()
         without[..., row, column] = 0
-        falls[:, row, column] = quality(cells) - quality(without)
+        falls[:, row, column] = before - quality_of_cells(model, without)
     return enlarged(falls, model.size)
 
 

@@ -93,6 +93,17 @@ def localisation_auc(plq: torch.Tensor, mask: torch.Tensor) -> float:
     return float(roc_auc_score(mask.flatten().cpu(), -plq.flatten().cpu()))
 
 
+def ascending(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the order that sorts values (N,); equal ones are in random order.
+
+    Examples
+    --------
+    >>> ascending(np.array([0.5, 0.1, 0.9])).tolist()
+    [1, 0, 2]
+    """
+    return np.lexsort((np.random.default_rng(seed).permutation(len(values)), values))
+
+
 class Estimate(NamedTuple):
     """A mean of N values, with its 95 % interval."""
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from plqlite.calibration import Measurements
 from plqlite.console import printable
 from plqlite.development import measure
-from plqlite.experiments.build import hash_of
+from plqlite.experiments.build import hash_of, keys_of
 from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.degradations import degraded_versions
 from plqlite.experiments.icao import Crop, align_simulated
@@ -72,18 +72,13 @@ def _measure_missing(
     """Do what `measure_versions` does, into tables that nobody else writes."""
     known, mapped = open_table(table, COLUMNS), open_table(maps, MAPS)
     known, mapped = (each[each["model"] == model.label] for each in (known, mapped))
-    done = _photos_in(known[known["skipped"] != ""]) | (_photos_in(known) & _photos_in(mapped))
+    done = keys_of(known[known["skipped"] != ""]) | (keys_of(known) & keys_of(mapped))
     for image, path in tqdm(photos.items(), desc=model.name, unit="photo"):
         key = image, hash_of(path)
         if key not in done:
             numbers, texts = _rows(model, *key, path, alter, rivals)
             append_rows(maps, MAPS, texts)
             append_rows(table, COLUMNS, numbers)  # last: rows mean a complete measurement
-
-
-def _photos_in(rows: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return the name and the hash of each photo of a table."""
-    return set(zip(rows["image"], rows["sha256"], strict=True))
 
 
 def _rows(
