@@ -6,13 +6,12 @@
 FOLDER holds PERSON/PHOTO, two photos of each person or more, such as LFW. NAME is a model whose features have
 places (default: sface and facenet).
 
-Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get ten quality scores;
-all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
-are. Maps: 23 maps of the first few photos of each person, as --interventions and --deletions say, are
-compared with what happens when patches are replaced, and pixels deleted
+Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get nine quality scores
+and a random one; all pairs of them give the error-versus-discard curves of each score, with the threshold of
+the photos as they are. Maps: 23 maps of the first few photos of each person, as --interventions and
+--deletions say, are compared with what happens when patches are replaced, and pixels deleted
 (plqlite/experiments/faithfulness.py). For the first --sanity people, weights are made random, and cost and
-sensitivity are measured. What a map knows of other faces, it knows of other people: those
-of FOLDER.
+sensitivity are measured. What a map knows of other faces, it knows of other people: those of FOLDER.
 
 Measurements are written to .csv files in --out, a row each, so a run that was interrupted resumes where it
 stopped. At the end, small tables with means and 95 % intervals over people are written to out/results, with
@@ -43,6 +42,7 @@ from plqlite.experiments.discard import (
     SHARES,
     Pairs,
     all_pairs,
+    equal_error_threshold,
     error_versus_discard,
     partial_area,
     threshold_at,
@@ -52,12 +52,13 @@ from plqlite.experiments.evaluation import (
     agreement_rows,
     cost_rows,
     deletion_rows,
-    gain_of,
+    from_text,
     in_text,
     maps_of_face,
     quality_scores,
     sanity_rows,
 )
+from plqlite.experiments.faithfulness import area_between
 from plqlite.experiments.icao import align_simulated
 from plqlite.experiments.rivals import Map, all_rivals
 from plqlite.experiments.scripts import ScriptParser, load_largest_face
@@ -205,18 +206,24 @@ def measured(
 # --- summaries ---
 
 
-def discard_tables(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return partial areas and curves of all quality scores of one model."""
-    embeddings = torch.tensor([[float(each) for each in text.split()] for text in rows["embedding"]])
+def pairs_of(rows: pd.DataFrame) -> tuple[Pairs, Pairs]:
+    """Return the pairs of all versions of the photos of one model, and those of the photos as they are."""
+    embeddings = torch.from_numpy(np.stack(rows["embedding"].map(from_text)))
     subjects = rows["image"].map(identity_of).tolist()
     pairs = all_pairs(torch.nn.functional.normalize(embeddings, dim=1), subjects, rows["image"].tolist())
     clean = (rows["version"] == CLEAN).to_numpy()
-    among_clean = Pairs(*(each[clean[pairs.first] & clean[pairs.second]] for each in pairs))
+    return pairs, Pairs(*(each[clean[pairs.first] & clean[pairs.second]] for each in pairs))
+
+
+def discard_tables(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return partial areas and curves of all quality scores of one model, and of a random one."""
+    pairs, among_clean = pairs_of(rows)
+    rows = rows.assign(random=np.random.default_rng(seed).random(len(rows)))
     impostors = among_clean.score[~among_clean.genuine]
     areas, curves = [], []
     for fmr in (each for each in FMRS if len(impostors) * each >= 1):
         threshold = threshold_at(impostors, fmr)
-        for score in SCORES:
+        for score in (*SCORES, "random"):
             quality = rows[score].to_numpy()
             curve = error_versus_discard(pairs, quality, fmr, threshold, SHARES[::5], seed)
             curves.append(curve.assign(score=score, fmr=fmr))
@@ -237,14 +244,17 @@ def over_people(rows: pd.DataFrame, by: list[str], values: list[str]) -> pd.Data
     return pd.DataFrame(found)
 
 
-def gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the symmetric relevance gains of each photo, map and fill."""
+def gains(rows: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """Return the symmetric relevance gains of each photo, map and fill: of score, match (0 or 1) and Q."""
     keys = ["model", "image", "map", "fill"]
     wide = rows.pivot(index=keys, columns="first", values=["score", "quality"])
-    found = {}
+    found, models = {}, wide.index.get_level_values("model")
     for name in ("score", "quality"):
-        curves = wide[name][["low", "high"]].to_numpy()
-        found[f"gain of {name}"] = [gain_of(low, high) for low, high in curves]
+        low, high = (np.stack(wide[name][first].map(from_text)) for first in ("low", "high"))  # (N, 20)
+        found[f"gain of {name}"] = area_between(low, high)
+        if name == "score":
+            limit = models.map(thresholds).to_numpy()[:, None]
+            found["gain of matches"] = area_between(1.0 * (low >= limit), 1.0 * (high >= limit))
     return pd.DataFrame(found, index=wide.index).reset_index()
 
 
@@ -254,9 +264,10 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
     results.mkdir(exist_ok=True)
     read = {name: read_table(out / f"{name}.csv", columns) for name, columns in TABLES.items()}
     read = {name: rows[rows["model"].isin(models)] for name, rows in read.items()}
-    areas, curves = [], []
+    areas, curves, thresholds = [], [], {}
     for model in models:
         scores = read["scores"][read["scores"]["model"] == model].reset_index(drop=True)
+        thresholds[model] = equal_error_threshold(pairs_of(scores)[1])
         area, curve = discard_tables(scores, seed)
         areas.append(area.assign(model=model))
         curves.append(curve.assign(model=model))
@@ -264,8 +275,9 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
     if len(read["agreement"]):
         tables["agreement"] = over_people(read["agreement"], ["model", "map", "fill"], ["shift", "fall"])
     if len(read["deletion"]):
-        found = gains(read["deletion"])
-        tables["gain"] = over_people(found, ["model", "map", "fill"], ["gain of score", "gain of quality"])
+        found = gains(read["deletion"], thresholds)
+        measures = [name for name in found if name.startswith("gain")]
+        tables["gain"] = over_people(found, ["model", "map", "fill"], measures)
     if len(read["sanity"]):
         tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
     if len(read["cost"]):

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_curve
 from plqlite.experiments.discard import (
     SHARES,
     all_pairs,
+    equal_error_threshold,
     error_versus_discard,
     pair_quality,
     partial_area,
@@ -57,6 +58,14 @@ def test_the_threshold_is_the_lowest_that_few_impostors_pass(seed, fmr):
 def test_too_few_impostors_are_said():
     with pytest.raises(ValueError, match=r"99 impostor pairs do not reach .* 0\.01: it takes 100 or more"):
         threshold_at(np.zeros(99), 0.01)
+
+
+def test_at_the_equal_error_threshold_both_errors_are_equal(faces):
+    pairs, _ = faces
+    threshold = equal_error_threshold(pairs)
+    matched = pairs.score >= threshold
+    assert (~matched[pairs.genuine]).mean() == pytest.approx(matched[~pairs.genuine].mean(), abs=0.01)
+    assert 0.01 < (~matched[pairs.genuine]).mean() < 0.5
 
 
 def test_without_discarding_the_error_is_that_of_the_roc_curve(faces):

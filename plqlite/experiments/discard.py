@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import roc_curve
 
 from plqlite.experiments.statistics import Estimate, ascending
 
@@ -80,6 +81,20 @@ def threshold_at(impostor_scores: np.ndarray, fmr: float) -> float:
         )
     allowed = int(len(impostor_scores) * fmr + 1e-9)  # pairs that may match
     return float(np.nextafter(np.sort(impostor_scores)[::-1][allowed], np.inf))
+
+
+def equal_error_threshold(pairs: Pairs) -> float:
+    """Return the comparison score at which as many impostors match as genuine pairs do not (EER).
+
+    Examples
+    --------
+    >>> pairs = all_pairs(torch.eye(4), ["ada", "ada", "bob", "bob"], list("1234"))
+    >>> genuine = np.where(pairs.genuine, 0.8, 0.2)
+    >>> equal_error_threshold(pairs._replace(score=genuine))
+    0.8
+    """
+    fmr, matched, thresholds = roc_curve(pairs.genuine, pairs.score, drop_intermediate=False)
+    return float(thresholds[np.abs(fmr - (1 - matched)).argmin()])
 
 
 def pair_quality(pairs: Pairs, quality: np.ndarray) -> np.ndarray:

@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from plqlite.evidence import signal_and_noise
 from plqlite.experiments.faithfulness import (
     agreement,
-    area_between,
     deletion,
     embedding_and_quality,
     fills,
@@ -22,7 +20,7 @@ from plqlite.experiments.faithfulness import (
     similarity,
 )
 from plqlite.experiments.inpainters import to_array
-from plqlite.experiments.rivals import Map, enlarged, head_of, quality_of
+from plqlite.experiments.rivals import Map, enlarged, quality_of
 from plqlite.explanation import explain
 from plqlite.faces import Face, find_faces
 from plqlite.networks.model import FaceModel
@@ -38,7 +36,6 @@ SCORES = {  # of `quality_scores`: what each is
     "sharpness": "variance of the Laplacian of the crop",
     "face size": "width of the detector's box in pixels",
     "detector": "the detector's confidence",
-    "random": "a random number",
 }
 
 
@@ -53,7 +50,7 @@ def quality_scores(
     image : (3, size, size), the aligned face
     photo : (H, W, 3) uint8, the whole photo, maybe degraded
     face : in the photo as it was before
-    seed : of masks and of the random score
+    seed : of the masks
 
     Examples
     --------
@@ -66,10 +63,10 @@ def quality_scores(
     True
     """
     explanation = explain(model, image[None])
+    signal, noise = explanation.signal.sum().item(), explanation.noise.sum().item()
     with torch.no_grad():
-        features, cells = model.features(image[None]), model.cells(image[None])
+        features = model.features(image[None])
         raw, sampled = model.head(features), stochastic_embeddings(model.head, features, seed=seed)
-        signal, noise = (each.sum().item() for each in signal_and_noise(head_of(model), cells))
     grey = cv2.cvtColor(to_array(image), cv2.COLOR_RGB2GRAY)
     again = find_faces(photo)
     values = (
@@ -82,7 +79,6 @@ def quality_scores(
         float(cv2.Laplacian(grey, cv2.CV_64F).var()),
         float(face.box[2] - face.box[0]),
         again[0].score if again else 0.0,
-        float(np.random.default_rng(seed).random()),
     )
     return dict(zip(SCORES, values, strict=True)), torch.nn.functional.normalize(raw, dim=-1)[0]
 
@@ -173,16 +169,15 @@ def in_text(values: list[float]) -> str:
     return " ".join(f"{value:.5f}" for value in values)
 
 
-def gain_of(low_first: str, high_first: str) -> float:
-    """Return the symmetric relevance gain of two curves in text, see `relevance_gain`.
+def from_text(text: str) -> np.ndarray:
+    """Read a curve from a cell of a table, or an embedding.
 
     Examples
     --------
-    >>> round(gain_of(in_text([1.0] * 20), in_text([0.5] * 20)), 3)
-    0.5
+    >>> from_text("0.50000 0.25000")
+    array([0.5 , 0.25])
     """
-    low, high = (np.array(each.split(), dtype=float) for each in (low_first, high_first))
-    return area_between(low, high)
+    return np.array(text.split(), dtype=float)
 
 
 def sanity_rows(

@@ -259,18 +259,18 @@ def relevance_gain(
     """
     order = ranked(values, seed)
     low_first, high_first = (deletion(measure, image, each, fill) for each in (order[::-1], order))
-    return area_between(low_first, high_first)
+    return float(area_between(low_first, high_first))
 
 
-def area_between(low_first: np.ndarray, high_first: np.ndarray) -> float:
-    """Return the mean distance of two curves over SHARES.
+def area_between(low_first: np.ndarray, high_first: np.ndarray) -> np.ndarray:
+    """Return the mean distance over SHARES of curves, (..., 20) each, (...,).
 
     Examples
     --------
-    >>> area_between(np.full(20, 0.75), np.full(20, 0.25))
-    0.5
+    >>> print(f"{area_between(np.full(20, 0.75), np.full(20, 0.25)):.2f}")
+    0.50
     """
-    return float(np.trapezoid(low_first - high_first, SHARES) / SHARES[-1])
+    return np.trapezoid(low_first - high_first, SHARES) / SHARES[-1]
 
 
 # --- sanity ---
