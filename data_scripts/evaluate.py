@@ -19,12 +19,9 @@ about.json: command, seed, versions, date.
 """
 
 import argparse
-import datetime
 import json
-import platform
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +58,7 @@ from plqlite.experiments.evaluation import (
 from plqlite.experiments.faithfulness import area_between
 from plqlite.experiments.icao import align_simulated
 from plqlite.experiments.rivals import Map, all_rivals
-from plqlite.experiments.scripts import ScriptParser, load_largest_face
+from plqlite.experiments.scripts import ScriptParser, about, load_largest_face
 from plqlite.experiments.statistics import mean_over_identities
 from plqlite.experiments.tables import append_rows, locked, open_table, read_table
 from plqlite.experiments.versions import with_degraded
@@ -78,6 +75,7 @@ TABLES: dict[str, dict[str, type]] = {
     "sanity": MAPPED | {"stage": str, "rho": float, "ssim": float},
     "cost": MAPPED | {"cost": float, "sensitivity": float},
 }
+YARDSTICKS = ("centre", "PLQ, signed")  # a map that looks at nothing, and the paper's
 CLEAN = ""  # the version of a photo as it is
 FMRS = (0.1, 0.01, 0.001, 0.0001)  # as far as the pairs reach
 
@@ -244,6 +242,23 @@ def over_people(rows: pd.DataFrame, by: list[str], values: list[str]) -> pd.Data
     return pd.DataFrame(found)
 
 
+def by_fill(rows: pd.DataFrame, values: list[str]) -> pd.DataFrame:
+    """Return means for each map and fill, and over all fills; the latter also less those of YARDSTICKS."""
+    parts = [over_people(rows, ["model", "map", "fill"], values)]
+    everything = {"": rows, **{name: ahead_of(rows, values, name) for name in YARDSTICKS}}
+    for name, each in everything.items():
+        photos = each.groupby(["model", "map", "image"], sort=False)[values].mean().reset_index()
+        parts.append(over_people(photos, ["model", "map"], values).assign(fill="all", ahead_of=name))
+    return pd.concat(parts).fillna({"ahead_of": ""})
+
+
+def ahead_of(rows: pd.DataFrame, values: list[str], yardstick: str) -> pd.DataFrame:
+    """Subtract from the values of each map those of another one, of the same photo and with the same fill."""
+    keys = ["model", "image", "fill"]
+    theirs = rows[rows["map"] == yardstick].set_index(keys)[values]
+    return (rows.set_index([*keys, "map"])[values] - theirs).reset_index()
+
+
 def gains(rows: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """Return the symmetric relevance gains of each photo, map and fill: of score, match (0 or 1) and Q."""
     keys = ["model", "image", "map", "fill"]
@@ -273,11 +288,10 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
         curves.append(curve.assign(model=model))
     tables = {"discard_areas": pd.concat(areas), "discard_curves": pd.concat(curves)}
     if len(read["agreement"]):
-        tables["agreement"] = over_people(read["agreement"], ["model", "map", "fill"], ["shift", "fall"])
+        tables["agreement"] = by_fill(read["agreement"], ["shift", "fall"])
     if len(read["deletion"]):
         found = gains(read["deletion"], thresholds)
-        measures = [name for name in found if name.startswith("gain")]
-        tables["gain"] = over_people(found, ["model", "map", "fill"], measures)
+        tables["gain"] = by_fill(found, [name for name in found if name.startswith("gain")])
     if len(read["sanity"]):
         tables["sanity"] = over_people(read["sanity"], ["model", "map", "stage"], ["rho", "ssim"])
     if len(read["cost"]):
@@ -287,21 +301,6 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
         write_aside(results / f"{name}.csv", lambda file, text=text: file.write(text.encode()))
-
-
-def about(options: argparse.Namespace, number: int) -> dict:
-    """Return what a reader of the results has to know."""
-    given = [
-        Path(each).name if each in map(str, (options.folder, options.out)) else each for each in sys.argv
-    ]
-    packages = ("plqlite", "torch", "numpy", "scipy", "scikit-learn", "scikit-image", "facenet-pytorch")
-    return {
-        "command": " ".join(["python", "data_scripts/evaluate.py", *given[1:]]),  # no path of this machine
-        "photos": number,
-        "seed": options.seed,
-        "versions": {each: version(each) for each in packages} | {"python": platform.python_version()},
-        "date": str(datetime.date.today()),
-    }
 
 
 def main() -> None:
@@ -326,7 +325,9 @@ def main() -> None:
             used = {name: key for name, key in keys.items() if key in scores}
             measure_maps(model, photos, used, options)
         summarise(options.out, [model.label for model in models], options.seed)
-        text = json.dumps(about(options, len(photos)), indent=1) + "\n"
+        known = about("data_scripts/evaluate.py", options.folder, options.out)
+        known |= {"photos": len(photos), "seed": options.seed}
+        text = json.dumps(known, indent=1) + "\n"
         write_aside(options.out / "results" / "about.json", lambda file: file.write(text.encode()))
     print(f"Results in {options.out / 'results'}")
 

@@ -1,6 +1,8 @@
 """data_scripts/evaluate.py and what it measures of one face."""
 
+import itertools
 import json
+import runpy
 from functools import partial
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 import plqlite
-from conftest import random_images, times, tiny_model
+from conftest import ROOT, random_images, times, tiny_model
 from plqlite.experiments import evaluation, rivals
 from plqlite.experiments.evaluation import SCORES, deletion_rows, from_text, in_text, quality_scores
 from plqlite.experiments.faithfulness import (
@@ -22,6 +24,7 @@ from plqlite.experiments.faithfulness import (
 )
 from plqlite.faces import largest_face
 
+SCRIPT = runpy.run_path(str(ROOT / "data_scripts" / "evaluate.py"))
 ASTRONAUT = plqlite.sample_faces()["astronaut"]
 
 
@@ -64,13 +67,29 @@ def test_a_curve_has_a_value_for_each_share():
     assert area_between(from_text(in_text(list(SHARES))), np.zeros(20)) == pytest.approx(0.475)
 
 
+def test_maps_are_held_against_two_others_on_the_same_photo_with_the_same_fill():
+    keys = itertools.product(["ada/1.jpg", "bob/1.jpg"], ["blur", "average face"])
+    rows = pd.DataFrame(
+        {"model": "sface", "image": image, "fill": fill, "map": name, "fall": height + step * extra}
+        for step, (image, fill) in enumerate(keys)
+        for name, height, extra in (("centre", 0.25, 1), ("PLQ, signed", 0.5, 1), ("other", 0.75, 0))
+    )
+    found = SCRIPT["by_fill"](rows, ["fall"]).set_index(["map", "fill", "ahead_of"])
+    assert found["mean"]["PLQ, signed", "all", ""] == 0.5 + (0 + 1 + 2 + 3) / 4
+    assert found["mean"]["centre", "blur", ""] == 0.25 + (0 + 2) / 2
+    plq = found.loc[("PLQ, signed", "all", "centre")]
+    assert (plq["mean"], plq["low"], plq["high"], plq["count"]) == (0.25, 0.25, 0.25, 2)  # for both photos
+    assert found["mean"]["other", "all", "PLQ, signed"] == 0.25 - 1.5
+    assert len(found) == 3 * (2 + 3)
+
+
 @pytest.mark.slow
 def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_path, monkeypatch, interrupt):
     for folder in few_people.iterdir():  # a second photo of each person
         if folder.is_dir():
             photo = Image.open(next(folder.glob("*_0001.png")))
             photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{folder.name}_0002.png")
-    few = {"random": rivals.at_random(), "centre": rivals.centre, "signal": rivals.part("signal")}
+    few = {"centre": rivals.centre, "signal": rivals.part("signal"), "PLQ, signed": rivals.saliency("signed")}
     monkeypatch.setattr(rivals, "all_rivals", lambda *_: few)
     monkeypatch.setattr(evaluation, "intervene", partial(evaluation.intervene, row=3))
     arguments = [
@@ -94,11 +113,11 @@ def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_
     tables = {"agreement", "gain", "sanity", "cost", "sensitivity"}
     assert set(read) == {"discard_areas", "discard_curves", *tables}
     agreement = read["agreement"]
-    assert len(agreement) == 3 * 3 * 2  # maps, fills, shift and fall
+    assert len(agreement) == 3 * (3 + 3) * 2  # maps, fills and all of them against two, shift and fall
     assert (agreement["count"] == 3).all()
-    assert agreement["mean"].abs().max() <= 1
+    assert agreement[agreement["ahead_of"].isna()]["mean"].abs().max() <= 1
     gain = read["gain"]
-    assert len(gain) == 3 * 3 * 3
+    assert len(gain) == 3 * (3 + 3) * 3
     assert set(read["sanity"]["stage"]) == {"head", "25 %", "50 %", "75 %", "100 %"}
     assert read["sanity"].query("map == 'centre' and measure == 'rho'")["mean"].min() == 1
     areas = read["discard_areas"]

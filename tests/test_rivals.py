@@ -1,10 +1,13 @@
 """Maps to compare with: what each is, on a network small enough to check by hand."""
 
+import captum.attr
+import captum.metrics
 import pytest
 import torch
 
 import plqlite
 from conftest import random_images, tiny_model
+from plqlite.experiments.faithfulness import max_sensitivity
 from plqlite.experiments.rivals import (
     all_rivals,
     grad_cam,
@@ -14,6 +17,7 @@ from plqlite.experiments.rivals import (
     likeness,
     occlusion,
     quality_gradient,
+    quality_of,
     rise,
     smoothed,
 )
@@ -92,6 +96,50 @@ def test_an_occluded_place_is_that_of_the_map():
     covered[..., 8:, :8] = 100.0
     fall = plqlite.ser_fiq_closed_form(model, image) - plqlite.ser_fiq_closed_form(model, covered)
     assert values[0, -1, 0].item() == pytest.approx(fall.item(), abs=1e-6)
+
+
+# --- a second opinion: captum ---
+
+
+@pytest.fixture
+def case():
+    """A small network, an image, another one to replace it by, and Q as a function of images."""
+    model = tiny_model().double()
+    image, baseline = random_images(2).double()
+    return model, image[None], baseline, lambda images: quality_of(model, model.features(images))
+
+
+def test_captum_finds_the_same_integrated_gradients(case):
+    model, image, baseline, quality = case
+    attribution = captum.attr.IntegratedGradients(quality).attribute(
+        image, baseline[None], n_steps=16, method="riemann_middle"
+    )
+    torch.testing.assert_close(integrated_gradients(baseline)(model, image), attribution.sum(1).abs())
+
+
+def test_captum_finds_the_same_gradient(case):
+    model, image, _, quality = case
+    attribution = captum.attr.Saliency(quality).attribute(image.clone().requires_grad_())
+    torch.testing.assert_close(gradient(model, image), attribution.mean(1))
+
+
+def test_captum_finds_the_same_falls_behind_an_occluder(case):
+    model, image, baseline, quality = case
+    falls = captum.attr.Occlusion(quality).attribute(
+        image, sliding_window_shapes=(3, 4, 4), strides=(3, 4, 4), baselines=baseline[None]
+    )
+    expected = torch.nn.functional.interpolate(falls[:, :1, ::4, ::4], (16, 16), mode="bilinear")[:, 0]
+    torch.testing.assert_close(occlusion(baseline, side=4)(model, image), expected.to(image.dtype))
+
+
+def test_captum_finds_the_same_sensitivity():
+    """With its own noise, so of many draws: the largest of them differ a little."""
+    model, image = tiny_model(), random_images(1).clamp(5, 250)  # so that no pixel is clipped
+    ours = max_sensitivity(gradient, model, image[0], radius=2.0, draws=200)
+    theirs = captum.metrics.sensitivity_max(
+        lambda images: (gradient(model, images[0]),), image, perturb_radius=2.0, n_perturb_samples=200
+    )
+    assert ours == pytest.approx(theirs.item(), rel=0.15)
 
 
 def test_rise_is_a_mean_of_q():

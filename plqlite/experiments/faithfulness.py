@@ -51,7 +51,9 @@ def embedding_and_quality(model: FaceModel, images: torch.Tensor) -> tuple[torch
     return embeddings, quality_of(model, features)
 
 
-def intervene(model: FaceModel, image: torch.Tensor, filled: torch.Tensor, row: int = 13) -> Effects:
+def intervene(
+    model: FaceModel, image: torch.Tensor, filled: torch.Tensor, row: int = 13, patch: int = PATCH
+) -> Effects:
     """Slide a patch over a face, replace what is under it, and measure embedding and quality each time.
 
     Parameters
@@ -60,6 +62,7 @@ def intervene(model: FaceModel, image: torch.Tensor, filled: torch.Tensor, row: 
     image : (3, size, size) RGB, 0..255
     filled : (3, size, size), what a patch is replaced by, see `fills`
     row : places in a row; row² in all
+    patch : side of the patch in an image of 112 pixels; scaled for other sizes
 
     Returns
     -------
@@ -73,7 +76,7 @@ def intervene(model: FaceModel, image: torch.Tensor, filled: torch.Tensor, row: 
     >>> intervene(model, image, torch.full_like(image, 127.0), row=2).shift.shape
     (4,)
     """
-    side = round(PATCH * model.size / 112)
+    side = round(patch * model.size / 112)
     edge = torch.linspace(0, model.size - side, row).round().int()
     places = torch.cartesian_prod(edge, edge)  # (K, 2)
     images = image.repeat(len(places), 1, 1, 1)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import torch
+from scipy.ndimage import binary_fill_holes
 from scipy.stats import spearmanr
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from plqlite.experiments.statistics import localisation_auc
 from plqlite.explanation import Explanation, explain
 from plqlite.faces import REGIONS, Face, Photo, find_faces, largest_face, read_image
 from plqlite.networks.model import FaceModel
-from plqlite.reference import relative_level
+from plqlite.reference import mean_of_higher_half, relative_level
 from plqlite.regions import face_regions, reference_statistics_of, region_z_scores
 
 REFERENCE = "reference"
@@ -230,6 +231,31 @@ def localise(
     }
     masks = [crop.mask for crop in crops.values()]
     return pd.DataFrame({name: map(_auc, each, masks) for name, each in lower.items()})
+
+
+def frame_and_lenses(pair: torch.Tensor, frame: torch.Tensor) -> tuple[float, float]:
+    """Return how far the level of a map falls on the frame of glasses, and in what the frame encloses.
+
+    Parameters
+    ----------
+    pair : (2, H, W), saliency without and with glasses
+    frame : (H, W) of bool
+
+    Examples
+    --------
+    >>> frame = torch.ones(5, 5, dtype=torch.bool)
+    >>> frame[2, 2] = False
+    >>> pair = torch.ones(2, 9, 9)
+    >>> pair[1, :5, :5][frame] = 0.5
+    >>> frame = torch.nn.functional.pad(frame, (0, 4, 0, 4))
+    >>> [round(fall, 2) for fall in frame_and_lenses(pair, frame)]
+    [0.69, 0.0]
+    """
+    lenses = torch.from_numpy(binary_fill_holes(frame.cpu())).to(frame.device) & ~frame
+    log = pair.clamp_min(1e-30).log()  # (2, H, W)
+    before, after = log - mean_of_higher_half(log)[:, None, None]
+    frame_fall, lenses_fall = ((before - after)[region].mean().item() for region in (frame, lenses))
+    return frame_fall, lenses_fall
 
 
 def touched_regions(model: FaceModel, mask: torch.Tensor | None) -> list[str]:

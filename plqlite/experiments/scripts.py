@@ -1,8 +1,12 @@
 """What the programs in data_scripts share: their command lines, what they refuse, and how they find faces."""
 
 import argparse
+import datetime
 import os
+import platform
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -110,6 +114,23 @@ class ScriptParser(argparse.ArgumentParser):
         for name, value in expected.items():
             if not index[name].isin([value]).all():
                 self.error(f"{out} was made with another {name} than {value}: choose another --out")
+
+
+def about(script: str, *paths: Path) -> dict:
+    """Return what a reader of results has to know: command, versions, date; of paths only the names.
+
+    Examples
+    --------
+    >>> list(about("docs/measure_claims.py"))
+    ['command', 'versions', 'date']
+    """
+    given = [Path(each).name if each in map(str, paths) else each for each in sys.argv[1:]]
+    packages = ("plqlite", "torch", "numpy", "scipy", "scikit-learn", "scikit-image", "facenet-pytorch")
+    return {
+        "command": " ".join(["python", script, *given]),  # no path of this machine
+        "versions": {each: version(each) for each in packages} | {"python": platform.python_version()},
+        "date": str(datetime.date.today()),
+    }
 
 
 def _seed(text: str) -> int:
