@@ -6,9 +6,9 @@
 FOLDER holds PERSON/PHOTO, two photos of each person or more, such as LFW. NAME is a model whose features have
 places (default: sface and facenet).
 
-Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get nine quality scores
-and a random one; all pairs of them give the error-versus-discard curves of each score, with the threshold of
-the photos as they are. Maps: 23 maps of the first few photos of each person, as --interventions and
+Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get nine quality scores;
+all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
+are. Maps: 23 maps of the first few photos of each person, as --interventions and
 --deletions say, are compared with what happens when patches are replaced, and pixels deleted
 (plqlite/experiments/faithfulness.py). For the first --sanity people, weights are made random, and cost and
 sensitivity are measured. What a map knows of other faces, it knows of other people: those of FOLDER.
@@ -42,6 +42,7 @@ from plqlite.experiments.discard import (
     equal_error_threshold,
     error_versus_discard,
     partial_area,
+    random_area,
     threshold_at,
 )
 from plqlite.experiments.evaluation import (
@@ -214,20 +215,22 @@ def pairs_of(rows: pd.DataFrame) -> tuple[Pairs, Pairs]:
 
 
 def discard_tables(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return partial areas and curves of all quality scores of one model, and of a random one."""
+    """Return partial areas and curves of all quality scores of one model, and areas of random ones."""
     pairs, among_clean = pairs_of(rows)
-    rows = rows.assign(random=np.random.default_rng(seed).random(len(rows)))
     impostors = among_clean.score[~among_clean.genuine]
     areas, curves = [], []
     for fmr in (each for each in FMRS if len(impostors) * each >= 1):
         threshold = threshold_at(impostors, fmr)
-        for score in (*SCORES, "random"):
+        for score in SCORES:
             quality = rows[score].to_numpy()
             curve = error_versus_discard(pairs, quality, fmr, threshold, SHARES[::5], seed)
             curves.append(curve.assign(score=score, fmr=fmr))
             for limit in LIMITS:
                 area = partial_area(pairs, quality, threshold, limit, seed)
                 areas.append({"score": score, "fmr": fmr, "limit": limit} | area._asdict())
+        for limit in LIMITS:
+            area = random_area(pairs, threshold, limit, seed)
+            areas.append({"score": "random", "fmr": fmr, "limit": limit} | area._asdict())
     return pd.DataFrame(areas), pd.concat(curves)
 
 

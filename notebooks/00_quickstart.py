@@ -198,7 +198,7 @@ for network in (model, facenet):
     assert counts[0] <= 2 and counts[1] >= 7
 
 # %% [markdown]
-# Both networks' maps find the square, but not perfectly: a black pixel can still have a gradient, and for SFace the square keeps about half of its share. [Notebook 02](02_quality_node.ipynb) shows why a map should be read by region.
+# Both networks' maps find the square, but not perfectly: a black pixel can still have a gradient, and for SFace the square keeps about half of its share. [Notebook 02](02_quality_node.ipynb) shows why a map should be read by region, and [11](11_faithfulness.ipynb) what it does not tell.
 #
 # ## Your own photo
 #

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a PLQ map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can make any portrait non-compliant in 33 ways, say which of them a PLQ map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 25 minutes to read; 79 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 25 minutes to read; 78 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines can recognise the bearer. Anyone whose photo does not comply should be told which rule it breaks, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat the study. Here everybody can: with a set simulated from a portrait in the public domain, and with photos of your own.
@@ -31,16 +31,22 @@ import pandas as pd
 import torch
 from IPython.display import display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from scipy.ndimage import binary_fill_holes
 from scipy.stats import spearmanr
 
 import plqlite
-from plqlite.experiments.icao import REFERENCE, WORN, align_simulated, icao_experiment, simulate_all
+from plqlite.experiments.icao import (
+    REFERENCE,
+    WORN,
+    align_simulated,
+    frame_and_lenses,
+    icao_experiment,
+    simulate_all,
+)
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, simulate
 from plqlite.experiments.statistics import mean_over_identities, share_positive
 from plqlite.faces import BOTH_EYES, REGIONS, largest_face
 from plqlite.figures import draw_map
-from plqlite.reference import mean_of_higher_half, relative_level
+from plqlite.reference import relative_level
 from plqlite.regions import face_regions, low_regions, region_z_scores
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # 34 faces and 68 maps are large as PNG
@@ -253,7 +259,7 @@ assert (clear["auc"] > clear["auc_deviation"] + 0.05).all()
 # %% [markdown]
 # *Red: mean of the deviation's AUC over the faces, with a grey dot for each of them; blue: mean of the fall's.* Now the paper's findings, one by one.
 #
-# ### Occluded parts are low: reproduced, and found without the clean photo
+# ### Occluded parts are low: weaker for the map alone, clear against other faces
 #
 # Headgear, glasses, reflections and face masks together. Besides the AUCs of the deviation and of $F$ there are three more: of the fall of $P$ itself; of $\ell(I')$ alone; and, as a control, of the fall that a *blur* of the whole photo causes, for the same places.
 
@@ -291,18 +297,9 @@ for name, part in worn.items():
 #
 # ### Only the frame of glasses is low: reproduced in part
 #
-# Clear glasses: does the map fall further on the frame than behind the lenses? We compare the mean level of $\log\hat S$ on the frame, and in what the frame encloses.
-
+# Clear glasses: does the map fall further on the frame than behind the lenses? `frame_and_lenses` compares the mean level of $\log\hat S$, without and with glasses, on the frame and in what the frame encloses.
 
 # %%
-def frame_and_lenses(pair, frame):
-    """Return how far the map falls on the frame and behind the lenses; saliency without and with glasses."""
-    lenses = torch.from_numpy(binary_fill_holes(frame.cpu())).to(frame.device) & ~frame
-    log = pair.clamp_min(1e-30).log()  # (2, H, W)
-    before, after = log - mean_of_higher_half(log)[:, None, None]
-    return [(before - after)[region].mean().item() for region in (frame, lenses)]
-
-
 faces = {person: largest_face(photo) for person, photo in portraits.items()}
 glasses = {
     person: simulate(photo, faces[person].landmarks, "glasses-clear") for person, photo in portraits.items()

@@ -449,4 +449,4 @@ else:
 # 4. **A head that is not affine.** Write a network of a few layers with a `Tanh` after the last linear one. What do `from_module`, `ser_fiq` and `ser_fiq_closed_form` say?
 # 5. **How much can you trust nine faces?** Calibrate nine times, each time without one of the faces. How far does $\hat Q$ of a face move because $r$ does, and how far because $\alpha$ does?
 #
-# Solutions: [solutions/10_your_own_model.ipynb](solutions/10_your_own_model.ipynb) · Back: [09](09_evidence.ipynb) · Start: [00 · What does my photo's map look like?](00_quickstart.ipynb)
+# Solutions: [solutions/10_your_own_model.ipynb](solutions/10_your_own_model.ipynb) · Back: [09](09_evidence.ipynb) · Next: [11 · Are the maps right, and is the score?](11_faithfulness.ipynb)

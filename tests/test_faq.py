@@ -13,6 +13,7 @@ from plqlite.faces import align_arcface, crop_box, largest_face
 
 FAQ = " ".join((ROOT / "docs" / "faq.md").read_text("utf-8").split())
 DEVIATION = (ROOT / "docs" / "deviation.md").read_text("utf-8")
+RESULTS = ROOT / "docs" / "results" / "evaluation"
 NETWORKS = ("sface", "facenet")
 
 
@@ -56,6 +57,23 @@ def test_degraded_versions(quality):
     compressed = worse[worse["version"] == "compression"]
     raised = (compressed["quality"] > compressed["original"]).sum()
     said(f"raised Q in {raised} of {len(compressed)} photos")
+
+
+def test_what_is_left_out():
+    rows = pd.read_csv(RESULTS / "discard_curves.csv").query("score == 'closed form' and fmr == 0.01")
+    curves = {name: 100 * part.set_index("discarded")["fnmr"] for name, part in rows.groupby("model")}
+    said(f"from {curves['sface'][0]:.2f} to {curves['sface'][0.2]:.2f} % for SFace")
+    said(f"from {curves['facenet'][0]:.1f} to {curves['facenet'][0.2]:.1f} % for FaceNet (at a false")
+
+
+def test_what_a_map_predicts():
+    rows = pd.read_csv(RESULTS / "agreement.csv", keep_default_na=False)
+    rows = rows.query("map == 'PLQ, signed' and fill == 'all' and ahead_of == ''").set_index(
+        ["measure", "model"]
+    )
+    shift, fall = ([f"{rows['mean'][each, name]:.2f}" for name in NETWORKS] for each in ("shift", "fall"))
+    said(f"is replaced (rank correlation {shift[0]} for SFace, {shift[1]} for FaceNet)")
+    said(f"how far Q falls ({fall[0]}, {fall[1]})".replace("-", "−"))
 
 
 @pytest.mark.slow

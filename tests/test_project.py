@@ -6,7 +6,9 @@ import io
 import re
 from importlib.metadata import distribution, metadata, requires
 from pathlib import Path
+from urllib.parse import unquote
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -114,9 +116,15 @@ def test_readme_snippet_prints_what_it_says():
     assert out.getvalue() == printed
 
 
-def anchors(text):
-    """Return the anchors that a Markdown page has, one for each heading."""
-    headings = re.findall(r"^#+ (.*)$", text, re.M)
+def anchors(path):
+    """Return the anchors that a Markdown page or a notebook has, one for each heading."""
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        return {
+            heading.replace(" ", "-") for text in texts for heading in re.findall(r"^#+ (.*)$", text, re.M)
+        }
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -126,7 +134,7 @@ def test_links_lead_somewhere(page):
         target, _, anchor = link.partition("#")
         path = (ROOT / page).parent / target if target else ROOT / page
         assert path.exists(), link
-        assert not anchor or anchor in anchors(path.read_text("utf-8")), link
+        assert not anchor or unquote(anchor) in anchors(path), link
 
 
 @pytest.mark.parametrize("page", TEXTS)

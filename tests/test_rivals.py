@@ -10,16 +10,17 @@ from conftest import random_images, tiny_model
 from plqlite.experiments.faithfulness import max_sensitivity
 from plqlite.experiments.rivals import (
     all_rivals,
+    at_random,
     grad_cam,
     gradient,
     integrated_gradients,
     leave_one_cell_out,
-    likeness,
     occlusion,
     quality_gradient,
     quality_of,
     rise,
     smoothed,
+    typicality,
 )
 from plqlite.networks.model import FaceModel
 
@@ -36,6 +37,15 @@ def test_every_rival_has_one_number_a_pixel(model, faces):
         assert values.isfinite().all(), name
         assert not values.requires_grad, name
         assert values.equal(rival(model, faces[:2])), name  # the same each time
+
+
+def test_noise_is_other_noise_for_another_image():
+    images, model = random_images(2), tiny_model()
+    one, other = at_random()(model, images)
+    assert not one.equal(other)
+    assert at_random()(model, images.flip(0)).equal(torch.stack([other, one]))
+    assert not at_random(seed=1)(model, images)[0].equal(one)
+    assert 0.4 < one.mean() < 0.6
 
 
 def test_the_gradient_of_q_is_a_slope():
@@ -152,14 +162,14 @@ def test_rise_is_a_mean_of_q():
     assert other.std() > 0
 
 
-def test_likeness_is_highest_where_a_face_is_like_the_others():
+def test_a_place_is_typical_where_it_is_like_that_of_other_faces():
     others = random_images(20, size=112, seed=2)
     face = others.mean(0)[None].clone()
     face[..., 56:, :] = 255.0
     model = tiny_model(size=112)
-    values = likeness(model, others)(model, face)
+    values = typicality(model, others)(model, face)
     assert values[0, :50].mean() > values[0, 62:].mean() + 1
-    assert likeness(model, others, FaceModel.cells)(model, face).shape == (1, 112, 112)
+    assert typicality(model, others, FaceModel.cells)(model, face).shape == (1, 112, 112)
 
 
 def test_smoothing_averages():

@@ -203,6 +203,32 @@ def partial_area(
     return Estimate(mean, float(low), float(high), len(wrong))
 
 
+def random_area(pairs: Pairs, threshold: float, limit: float, seed: int = 0, draws: int = 1000) -> Estimate:
+    """Return the partial area of scores drawn at random: their mean, and between what 95 % of them are.
+
+    1 on average; the interval is how far luck gets with these pairs.
+
+    Parameters
+    ----------
+    pairs, threshold, limit : see `partial_area`
+    seed : of the scores
+    draws : how many scores
+
+    Examples
+    --------
+    >>> angles = torch.tensor([0.0, 0.1, 0.2, 2.0, 2.1, 2.2, 3.6])
+    >>> embeddings = torch.stack([angles.cos(), angles.sin()], dim=1)
+    >>> pairs = all_pairs(embeddings, list("aaabbba"), list("1234567"))
+    >>> 0.8 < random_area(pairs, threshold=0.9, limit=0.5, draws=100).mean < 1.2
+    True
+    """
+    rng, images = np.random.default_rng(seed), 1 + max(pairs.second)
+    scores = (rng.random(images) for _ in range(draws))
+    found = [partial_area(pairs, score, threshold, limit, draws=0).mean for score in scores]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Estimate(float(np.mean(found)), float(low), float(high), int(pairs.genuine.sum()))
+
+
 def _area(wrong: np.ndarray, weight: np.ndarray, limit: float) -> float:
     """Return the mean over shares 0..limit of the FNMR, relative to its first value; pairs, worst first."""
     total, errors = weight.sum(), (weight * wrong).sum()

@@ -4,6 +4,7 @@ Some know nothing of the image, some nothing of the network, some nothing of its
 beat these says no more than they do.
 """
 
+import zlib
 from collections.abc import Callable
 from typing import cast
 
@@ -52,11 +53,12 @@ def enlarged(maps: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def at_random(seed: int = 0) -> Map:
-    """Return noise."""
+    """Return noise: other noise for another image, the same for the same."""
 
     def rival(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
-        noise = torch.rand(images[:, 0].shape, generator=torch.Generator().manual_seed(seed))
-        return noise.to(images)
+        seeds = [zlib.crc32(each.numpy().tobytes(), seed) for each in images.round().byte().cpu()]
+        draws = [torch.Generator().manual_seed(each) for each in seeds]
+        return torch.stack([torch.rand(images.shape[-2:], generator=each) for each in draws]).to(images)
 
     return rival
 
@@ -78,8 +80,8 @@ def edges(model: FaceModel, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack([sobel(each) for each in grey])).to(images)
 
 
-def likeness(model: FaceModel, others: torch.Tensor, see: Map | None = None) -> Map:
-    """Return how near each place is to that of other faces: minus the mean squared z-score of its values.
+def typicality(model: FaceModel, others: torch.Tensor, see: Map | None = None) -> Map:
+    """Return how like each place is to that of other faces: minus the mean squared z-score of its values.
 
     Parameters
     ----------
@@ -249,8 +251,8 @@ def all_rivals(
         "centre": centre,
         "mean map of others": fixed(mean_map),
         "edges": edges,
-        "likeness of colours": likeness(model, others),
-        "likeness of features": likeness(model, others, FaceModel.cells),
+        "typical colours": typicality(model, others),
+        "typical features": typicality(model, others, FaceModel.cells),
         "PLQ, signed": saliency("signed"),
         "PLQ, summed": saliency("summed"),  # and literal: both weigh all features alike, and have one order
         "PLQ, smoothed": smoothed(saliency("signed"), seed=seed),

@@ -1,0 +1,507 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · Are the maps right, and is the score?
+#
+# | | |
+# |---|---|
+# | **Question** | A map that looks like a face convinces everybody. Does a PLQ map say what matters, and more than a blob in the middle would? And does the score know on which photos a network fails? |
+# | **Outcome** | You can test any map by changing the image, and any quality score by error versus discard; and you know what a PLQ map does not tell. |
+# | **Time** | 20 minutes to read; 40 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Paper** | §5.2, §5.4, and beyond it; needs [03](03_saliency.ipynb) and [05](05_random_masks.ipynb); [09](09_evidence.ipynb) helps |
+#
+# So far we covered something and asked whether the map had noticed. That is a test with a known answer, and an easy one. Now the harder question: here is an ordinary face, and its map says that these pixels are useful. Useful for what? And how would we know?
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown, display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from torch.nn.functional import avg_pool2d
+
+import plqlite
+from plqlite.experiments.evaluation import SCORES
+from plqlite.experiments.faithfulness import (
+    SHARES,
+    agreement,
+    area_between,
+    deletion,
+    embedding_and_quality,
+    fills,
+    intervene,
+    randomised,
+    ranked,
+    similarity,
+)
+from plqlite.experiments.rivals import all_rivals, centre, saliency
+
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # so many maps are large as PNG
+RESULTS = Path("../docs/results/evaluation")  # of data_scripts/evaluate.py, on 100 photos of LFW
+models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
+portraits = plqlite.sample_faces()
+faces = {
+    name: torch.cat([plqlite.load_face(photo, model) for photo in portraits.values()])
+    for name, model in models.items()
+}  # model -> (9, 3, H, W)
+astronaut = list(portraits).index("astronaut")
+
+# %% [markdown]
+# ## What could "right" mean?
+#
+# Nobody can look up the usefulness of a pixel. But we can change pixels, and see what happens. There are several ways to do so, and none of them is the truth:
+#
+# | measure | what is done | what it cannot show |
+# |---|---|---|
+# | **interventions** | replace one patch, everywhere in turn; compare the map with what each replacement does | anything that two patches do only together |
+# | **deletion** | replace more and more pixels, the highest of the map first, or the lowest | whether the harm comes from what is gone or from what a half-deleted face looks like |
+# | **sanity** | give the network random weights: a map that stays the same was not about what the network has learnt | whether a map that changes is right |
+# | **sensitivity** | add noise of up to two grey levels: the map should hardly change (0: not at all; 1: by its own length) | whether a steady map is right: a Gaussian never moves |
+#
+# What takes the place of a pixel is a choice, too. We use the average of other faces, a blur, the mean colour, and a linear imputation with noise (ROAD, [arXiv 2202.00449](https://arxiv.org/abs/2202.00449)). Each measure is taken with three of them. The tables give the mean over these three; where a single one disagrees, the text says so.
+#
+# Any of these numbers means little alone. So every map has **rivals**: some that know nothing of the photo, such as a Gaussian in the middle or the mean map of other subjects; some that know nothing of the network, such as edges; and those that the field would use, such as integrated gradients, Grad-CAM or occlusion.
+#
+# ## Change the image, and look
+#
+# `intervene` slides a patch 16 pixels wide (in a crop of 112) over a face, in 13×13 places, and puts the average of the other eight faces in its place. Each time it measures two effects: how far the *embedding* moves, and how far the *quality* $Q$ falls.
+
+
+# %%
+def average_of_others(name, index):
+    """The mean of the other sample faces, (3, H, W)."""
+    return faces[name][torch.arange(len(portraits)) != index].mean(0)
+
+
+def in_patches(values, size):
+    """The mean of a map (H, W) in each of 13×13 patches, (13, 13)."""
+    side = round(16 * size / 112)
+    edge = torch.linspace(0, size - side, 13).round().int().tolist()
+    return np.array([[values[y : y + side, x : x + side].mean() for x in edge] for y in edge])
+
+
+effects, maps = {}, {}
+for name, model in models.items():
+    image = faces[name][astronaut]
+    effects[name] = intervene(model, image, average_of_others(name, astronaut))
+    maps[name] = plqlite.explain(model, image[None]).plq[0].cpu()
+
+# %%
+_, axes = plt.subplots(2, 4, figsize=(9, 4.7), layout="constrained")
+for row, (name, model) in zip(axes, models.items()):
+    shift, fall = (each.reshape(13, 13) for each in effects[name][2:])
+    row[0].imshow(faces[name][astronaut].permute(1, 2, 0).cpu() / 255)
+    row[1].imshow(in_patches(maps[name], model.size), cmap="cividis")
+    row[2].imshow(shift, cmap="cividis")
+    limit = np.abs(fall).max()
+    row[3].imshow(fall, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    row[0].set_ylabel(name)
+    rho = agreement(maps[name], effects[name])
+    titles = ("face", "PLQ map, in patches", f"shift of the embedding, ρ = {rho['shift']:.1f}")
+    for axis, title in zip(row, (*titles, f"fall of Q, ρ = {rho['fall']:.1f}")):
+        axis.set_title(title, fontsize=9)
+        axis.set(xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# *Left to right: the face; its map $P$; how far the embedding moved when the patch there was replaced; how far $Q$ fell (red: it fell; blue: it rose). ρ is the rank correlation with the map.* The map resembles the third picture, not the fourth. For FaceNet, replacing a patch *raises* $Q$ in two places of three.
+
+# %%
+for name in models:
+    rho = agreement(maps[name], effects[name])
+    print(
+        f"{name}: the map agrees with the shift by {rho['shift']:.1f}, with the fall of Q by {rho['fall']:.1f}"
+    )
+    assert rho["shift"] > 0.5
+    assert rho["fall"] < rho["shift"] - 0.3
+assert abs((effects["facenet"].fall < 0).mean() - 2 / 3) < 0.1
+
+# %% [markdown]
+# ## The rivals
+#
+# All maps have one signature, `(model, images) -> (B, H, W)`, so that each can be put to the same test. Whatever a map knows of other faces (an average, a mean map) comes from *other subjects*.
+#
+# | map | what it is |
+# |---|---|
+# | random; centre | noise; a Gaussian in the middle, with a standard deviation of a quarter of the width |
+# | mean map of others | the mean PLQ map of other subjects |
+# | edges | Sobel's edges of the grey image |
+# | typical colours, typical features | how like each place is to that of other faces, by its colours or by the cells of the last feature map |
+# | PLQ, signed; PLQ, summed | $\hat S$ by two readings of Eq. 3, ours and that of the authors' program ([02](02_quality_node.ipynb)) |
+# | PLQ, smoothed | the mean of *PLQ, signed* over eight noisy copies of the photo (SmoothGrad, [arXiv 1706.03825](https://arxiv.org/abs/1706.03825)) |
+# | pattern; deviation | what `show` draws: the map at one level, smoothed ([03](03_saliency.ipynb)); and how far it is from other faces ([04](04_inpainting.ipynb)) |
+# | signal, noise, signal for noise | what each cell adds to the embedding and to its uncertainty ([09](09_evidence.ipynb)), and signal over the root of noise |
+# | energy of cells | $\sum f^2$ of each cell, without the head |
+# | leave one cell out | how far $Q$ falls when a cell is set to zero |
+# | gradient of Q, also smoothed | how steep $Q$ itself is, in closed form |
+# | integrated gradients | the gradients of $Q$ on the way from the average face to the photo ([arXiv 1703.01365](https://arxiv.org/abs/1703.01365)) |
+# | Grad-CAM of Q | gradient × activation of $Q$ at the last feature map |
+# | occlusion | how far $Q$ falls when one place of 49, or of 196, is replaced by the average face |
+# | RISE | the mean $Q$ of 98 random mixtures with the average face that show a place ([arXiv 1806.07421](https://arxiv.org/abs/1806.07421)) |
+
+# %%
+model, image = models["sface"], faces["sface"][astronaut]
+others = faces["sface"][torch.arange(len(portraits)) != astronaut]
+rivals = all_rivals(model, others, plqlite.explain(model, others).plq.mean(0))
+print(len(rivals), "maps")
+quick = {name: rival for name, rival in rivals.items() if "196" not in name}
+
+_, axes = plt.subplots(3, 8, figsize=(9, 3.9), dpi=90, layout="constrained")
+axes[0, 0].imshow(image.permute(1, 2, 0).cpu() / 255)
+axes[0, 0].set_title("face", fontsize=7)
+for axis, (name, rival) in zip(axes.flat[1:], quick.items()):
+    axis.imshow(in_patches(rival(model, image[None])[0].cpu(), model.size), cmap="cividis")
+    axis.set_title(name.replace(", ", ",\n"), fontsize=7)
+for axis in axes.flat:
+    axis.set_axis_off()
+plt.show()
+
+# %% [markdown]
+# *The astronaut, SFace: all maps but the finer occlusion, which is slow, in patches, each on its own scale, since only the order of places counts here.* Most of them are bright in the middle: faces are in the middle of their crops. A map can look right for that reason alone.
+#
+# ## Which map is right?
+#
+# One face proves nothing. `data_scripts/evaluate.py` did all this for 100 photos of ten subjects from LFW: interventions on three photos of each, deletion on one. It takes about two hours on two cores, so its results are stored in [docs/results](../docs/results/evaluation/about.json), and the next cell reads them.
+
+
+# %%
+def read(name, **chosen):
+    """Read a table of results, and choose rows."""
+    rows = pd.read_csv(RESULTS / f"{name}.csv", keep_default_na=False)
+    for column, value in chosen.items():
+        rows = rows[rows[column] == value]
+    return rows.set_index("map") if "map" in rows else rows
+
+
+def written(rows, times=1, digits=2, lowest=False):
+    """Write means with their intervals; the best in bold."""
+    values = (times * rows[["mean", "low", "high"]]).round(digits) + 0.0  # no −0
+    texts = [
+        f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, low, high in values.to_numpy()
+    ]
+    best = rows["mean"] == (rows["mean"].min() if lowest else rows["mean"].max())
+    return pd.Series([f"**{text}**" if top else text for text, top in zip(texts, best)], rows.index)
+
+
+# %%
+def comparison(model):
+    """All measures of all maps of one network, as text."""
+    agree, gain = ({"model": model, "fill": "all", "ahead_of": ""} for _ in range(2))
+    columns = {
+        "ρ, shift of e": written(read("agreement", **agree, measure="shift")),
+        "ρ, fall of Q": written(read("agreement", **agree, measure="fall")),
+        "gain, score": written(read("gain", **gain, measure="gain of score")),
+        "gain, matches": written(read("gain", **gain, measure="gain of matches")),
+        "gain, Q × 1000": written(read("gain", **gain, measure="gain of quality"), 1000, 0),
+    }
+    random = read("sanity", model=model, stage="100 %", measure="rho")["mean"].map("{:.1f}".format)
+    moved = read("sensitivity", model=model)["mean"].map("{:.2f}".format)
+    cost = read("cost", model=model)["mean"].map("{:.0f}".format)
+    columns |= {"ρ, random weights": random, "sensitivity": moved, "cost": cost}
+    return pd.DataFrame(columns).loc[list(rivals)].fillna("")
+
+
+# %%
+def as_table(frame, first="map"):
+    """A table in Markdown."""
+    head = [first, *frame.columns]
+    lines = [head, ["---"] * len(head), *([name, *row] for name, row in zip(frame.index, frame.to_numpy()))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+tables = {name: comparison(name) for name in models}
+for name, table in tables.items():
+    display(Markdown(f"**{name}**\n\n{as_table(table)}"))
+
+# %% [markdown]
+# *ρ: rank correlation with what replacing patches does; gain: see the next section. Means with 95 % intervals over ten subjects, averaged over fills; the best in bold. Then, for three photos, the rank correlation between the map and that of the same network with random weights (low is good), sensitivity (low is good), and cost in forward passes. Blank: not measured, since it takes too long.*
+#
+# **What the embedding depends on** a PLQ map does tell: ρ is above 0.8 for both networks. But look at *centre*, a Gaussian that has never seen the photo. The PLQ map is ahead of it for SFace, by less than 0.1, and not for FaceNet. Averaged over noisy copies of the photo (*PLQ, smoothed*), it is ahead for both, by 0.13 and 0.03.
+#
+# **What the quality depends on** it hardly tells. For SFace its ρ with the fall of $Q$ is 0.3, ahead of the Gaussian's but by less than 0.1; for FaceNet it cannot be told from 0. So a dark pixel does not mark where quality was lost, nor a bright one where it could be. Only one kind of map tells, and that by brute force: *occlusion*, which replaces 49 or 196 places and measures the fall of $Q$, predicts well (ρ about 0.65) what replacing 169 overlapping ones does. That is no insight, since it is nearly the same experiment; but it is an answer, for 50 forward passes.
+#
+# **The raw PLQ map is the most sensitive of all:** noise of two grey levels changes it by 40 % of its length, the *pattern* by 10 to 15 %. Read a map by region.
+
+
+# %%
+def against(measure, yardstick, table="agreement"):
+    """For each network, what maps are ahead of another one by: means and intervals."""
+    chosen = {"fill": "all", "measure": measure, "ahead_of": yardstick}
+    return {name: read(table, model=name, **chosen) for name in models}
+
+
+shift, fall = against("shift", ""), against("fall", "")
+further = {
+    which: {name: rows.loc[which] for name, rows in against("shift", "centre").items()}
+    for which in shift["sface"].index
+}
+brute = ["occlusion, 49 places", "occlusion, 196 places"]
+for name in models:
+    assert shift[name].loc["PLQ, signed", "low"] > 0.8
+    assert fall[name].loc[brute, "low"].min() > 0.55 > 0.45 > fall[name]["high"].drop(brute).max()
+    moved = read("sensitivity", model=name)["mean"].drop("random")
+    assert moved.idxmax() == "PLQ, signed" and 0.35 < moved.max() < 0.45 and 0.09 < moved["pattern"] < 0.16
+assert 0 < further["PLQ, signed"]["sface"]["low"] and further["PLQ, signed"]["sface"]["high"] < 0.1
+assert further["PLQ, signed"]["facenet"]["mean"] < 0 < further["PLQ, smoothed"]["facenet"]["low"]
+assert fall["facenet"].loc["PLQ, signed", "low"] < 0 < fall["facenet"].loc["PLQ, signed", "high"]
+quality_ahead = against("fall", "centre")["sface"].loc["PLQ, signed"]
+assert 0 < quality_ahead["low"] < quality_ahead["high"] < 0.1
+
+# %% [markdown]
+# ## Delete pixels
+#
+# Patches are small, and a map may be right about many of them together. So replace more and more pixels, *the highest of the map first*, and then again *the lowest first*. If the map is right, the first order destroys the face early, and the second preserves it for long. The **relevance gain** is the area between the two curves (the symmetric relevance gain of [arXiv 2401.06654](https://arxiv.org/abs/2401.06654)): what a random order would do cancels, so a random map has 0 on average. We measure three curves: the comparison score with *another photo* of the subject, whether the two still match (at the equal error threshold, where as many pairs of different subjects match as pairs of one subject fail to), and $Q$.
+#
+# Of the astronaut there is only one photo, so we take the score with the unaltered photo itself:
+
+
+# %%
+def curves(name, values, fill):
+    """Q, and the score with the face as it was, when pixels of a map go from the highest down, and up: (2, 2, 20)."""
+    model, image = models[name], faces[name][astronaut]
+    clean = model(image[None])[0].detach()
+    found = []
+    for order in (ranked(values), ranked(values)[::-1]):
+        measures = (
+            lambda images: embedding_and_quality(model, images)[1],
+            lambda images: embedding_and_quality(model, images)[0] @ clean,
+        )
+        found.append([deletion(measure, image, order, fill) for measure in measures])
+    return np.array(found)
+
+
+# %%
+_, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained", sharex=True)
+gains = {}
+for pair, (name, model) in zip(axes.reshape(2, 2), models.items()):
+    image, average = faces[name][astronaut], average_of_others(name, astronaut)
+    chosen = {"PLQ": saliency("signed"), "centre": centre}
+    for (label, rival), colour in zip(chosen.items(), ("C0", "C1")):
+        found = curves(name, rival(model, image[None])[0].cpu(), fills(average)["average face"])
+        if label == "PLQ":
+            first, lowest, last = found[0, 0, 0], found[0, 0].min(), found[0, 0, -1]
+            print(f"{name}: Q, from {first:.2f} down to {lowest:.2f}, is {last:.2f} in the end")
+            assert last > lowest + 0.3 * (first - lowest)
+        gains[name, label] = [area_between(low, high) for high, low in zip(*found)]
+        for axis, high, low in zip(pair, *found):
+            axis.plot(100 * SHARES, high, color=colour, label=f"{label}, high first")
+            axis.plot(100 * SHARES, low, "--", color=colour, label=f"{label}, low first")
+    for axis, title in zip(pair, ("Q", "comparison score")):
+        axis.set_title(f"{name}: {title}", fontsize=9)
+        axis.set_xlabel("pixels replaced, %")
+axes[0].figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=4, loc="outside lower center")
+plt.show()
+
+# %% [markdown]
+# *Solid: the highest pixels first; dashed: the lowest first; blue: the PLQ map; orange: the Gaussian.* The further apart solid and dashed are, the better the map. The Gaussian's are further apart, in the score of both networks. $Q$ does something odd: at the end it is *high* again. What is left then is nearly the average of eight faces, and an average face is a good face: $Q$ says how sure a network is of what it sees, not that it sees *her*.
+
+# %%
+for name in models:
+    print(name, "gain of the score:", {label: f"{gains[name, label][1]:.1f}" for label in ("PLQ", "centre")})
+    assert gains[name, "centre"][1] > gains[name, "PLQ"][1] > 0.2
+
+score, quality = (against(f"gain of {each}", "centre", "gain") for each in ("score", "quality"))
+for name in models:
+    for rows in (score[name], quality[name]):  # averaged over fills
+        assert rows.loc["PLQ, signed", "high"] < 0  # the Gaussian is ahead
+        assert (rows["low"] <= 0).all()  # and no map is clearly ahead of it
+    assert score[name].loc["pattern", "mean"] > score[name].loc["PLQ, signed", "mean"] + 0.05
+
+one = read("gain", model="sface", measure="gain of quality", fill="average face")
+assert one.loc["centre", "low"] < 0 < one.loc["centre", "high"]
+print("clearly ahead of the Gaussian there:", (one["low"] > one.loc["centre", "high"]).sum(), "maps")
+
+# %% [markdown]
+# On the photos of LFW it is the same: averaged over fills, no map beats the Gaussian, neither for the score nor for $Q$. One fill disagrees: where SFace's pixels are replaced by the average face, the Gaussian's gain of $Q$ cannot be told from 0, and some maps are ahead of it. Part of the reason for the Gaussian's lead is grain. Single pixels of a gradient are noisy, and where every other pixel is left, a network still sees the face: the *pattern*, which is the same map smoothed, comes close to the Gaussian. The other part is probably the task: the middle of a crop *is* where a face is, and to lose a whole nose hurts more than to lose some of everything.
+#
+# ## Does any map tell what costs quality?
+#
+# It would have to be clearly ahead of the PLQ map for both networks, in both tests: where $Q$ falls when a patch is replaced, and the gain of $Q$.
+
+# %%
+tests = {"fall": "agreement", "gain of quality": "gain"}
+clearly = {}
+for name in models:
+    ahead = [against(measure, "PLQ, signed", table)[name] for measure, table in tests.items()]
+    first, second = (set(rows.index[rows["low"] > 0]) for rows in ahead)
+    clearly[name] = first & second
+    print(f"{name}: {'; '.join(sorted(clearly[name])) or 'none'}")
+assert not clearly["sface"] & clearly["facenet"]
+assert {"PLQ, smoothed", "gradient of Q, smoothed", "occlusion, 49 places"} == clearly["sface"]
+assert {"Grad-CAM of Q"} == clearly["facenet"]
+
+# %% [markdown]
+# None is, for *both* networks. For SFace, three maps are ahead in both tests: the smoothed PLQ map, the smoothed gradient of $Q$, and occlusion; for FaceNet, Grad-CAM. **So the question "which pixels cost quality?" is open**: none of our 23 maps answers it better than the PLQ map for both networks. That is why `explain` offers no other kind of map. To find out for one photo, replace its patches one by one: that is occlusion.
+#
+# ## Random weights
+#
+# Draw the weights of the network at random, from the head down, each layer with its own mean and standard deviation; biases stay. A map that does not change shows the photo, or the middle, or the architecture, but nothing that was learnt ([arXiv 1810.03292](https://arxiv.org/abs/1810.03292)).
+
+# %%
+_, axes = plt.subplots(2, 6, figsize=(9, 3.3), dpi=80, layout="constrained")
+kept = {}
+for row, (name, model) in zip(axes, models.items()):
+    image = faces[name][astronaut][None]
+    before = saliency("signed")(model, image)[0].cpu()
+    row[0].imshow(avg_pool2d(before[None], 4)[0], cmap="cividis")
+    row[0].set_title(f"{name}: trained", fontsize=9)
+    for axis, (stage, changed) in zip(row[1:], randomised(model)):
+        after = saliency("signed")(changed, image)[0].cpu()
+        kept[name, stage] = similarity(before, after)[0]
+        axis.imshow(avg_pool2d(after[None], 4)[0], cmap="cividis")
+        axis.set_title(f"{stage}: ρ = {kept[name, stage]:.1f}", fontsize=9)
+for axis in axes.flat:
+    axis.set_axis_off()
+plt.show()
+
+# %% [markdown]
+# *Left: the saliency of the trained network; to the right: with random weights in the head, and in more and more of the backbone.* SFace's map loses most of its order. FaceNet's keeps a ρ of about one half even with all weights random: it is more sensitive in the middle then, too, perhaps because more paths lead from there to the output. That much of its map needs no learnt weights. The *pattern*, which is smoothed, keeps more: 0.4 for SFace and 0.7 for FaceNet, on three photos of LFW.
+
+# %%
+assert kept["sface", "100 %"] < 0.4 < 0.45 < kept["facenet", "100 %"]
+random = {name: read("sanity", model=name, stage="100 %", measure="rho") for name in models}
+assert random["sface"].loc["PLQ, signed", "high"] < 0.4 < 0.5 < random["facenet"].loc["PLQ, signed", "low"]
+print("pattern:", {name: f"{rows['mean']['pattern']:.1f}" for name, rows in random.items()})
+
+# %% [markdown]
+# ## Is the score right?
+#
+# Now the other half of the question: $Q$ itself. Quality is utility, so the test is whether a network makes fewer errors when the comparisons of the lowest quality are left out (Grother & Tabassi 2007; ISO/IEC 29794-1). `evaluate.py` compared 300 images with each other: 100 photos of LFW, and two worse versions of each, such as a blurred and a dark one, since press photos alone leave nothing to discard. A photo never meets a version of itself. A *genuine* pair shows one subject, an *impostor* pair two. A pair matches if its comparison score reaches a threshold: we take the one at which 1 % of the impostor pairs of the unaltered photos match (the false match rate, FMR). The curves show the share of the remaining genuine pairs that do *not* match (the false non-match rate, FNMR). The quality of a pair is the lower one of its two images, by one of these scores:
+
+# %%
+print("\n".join(f"{name}: {what}" for name, what in SCORES.items()))
+
+# %%
+shown = ("closed form", "signal for noise", "norm", "mean P", "detector", "sharpness")
+
+
+def discard(axis, model, fmr=0.01):
+    """Draw the error against the share of genuine pairs that are left out; of Q, return pairs and errors that are left."""
+    rows = read("discard_curves", model=model, fmr=fmr)
+    for score, part in rows.groupby("score", sort=False):
+        if score in shown:
+            axis.plot(100 * part["discarded"], 100 * part["fnmr"], label=score)
+    axis.axhline(100 * rows["fnmr"].iloc[0], color="0.6", linestyle=":", label="random, on average")
+    axis.set(
+        title=f"{model}, FMR {fmr:.0%}", xlabel="genuine pairs left out, %", ylabel="FNMR, %", ylim=(0, None)
+    )
+    ours = rows[rows["score"] == "closed form"].set_index("discarded")
+    return ours["left"], ours["fnmr"]
+
+
+_, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
+ends = {name: discard(axis, name) for axis, name in zip(axes, models)}
+axes[1].legend(fontsize=8)
+plt.show()
+for name, (pairs, fnmr) in ends.items():
+    print(f"{name}: {pairs[0]} genuine pairs, {fnmr[0] * pairs[0]:.0f} errors; ", end="")
+    print(f"in the better half: {pairs[0.5]} pairs, {fnmr[0.5] * pairs[0.5]:.0f} errors")
+assert ends["sface"][1][0.5] == 0 and ends["facenet"][1][0.5] < 0.5 * ends["facenet"][1][0]
+
+# %% [markdown]
+# *The lower the better; dotted: what a random number does on average.* $Q$, in closed form, removes all of SFace's errors within the first half; FaceNet makes many more, and its error rate falls by more than half. (SFace's errors are few, so its curves are coarse.) The mean over such a curve, as a part of the error without discarding, is the *partial area*: 1, on average, for a score that knows nothing.
+
+
+# %%
+def areas(model, fmr=0.01):
+    """The partial areas of all scores of one network, by limit, as text."""
+    rows = read("discard_areas", model=model, fmr=fmr)
+    parts = {f"to {limit:.0%}": part.set_index("score") for limit, part in rows.groupby("limit")}
+    return pd.DataFrame({label: written(part, lowest=True) for label, part in parts.items()})
+
+
+for name in models:
+    display(Markdown(f"**{name}**\n\n{as_table(areas(name), 'score')}"))
+
+# %% [markdown]
+# *Partial areas up to 5, 20 and 50 % of the pairs left out, with 95 % intervals over subjects; the best in bold. Last row: the mean of 1000 random scores, and between what 95 % of them are.* $Q$ knows on which photos the network fails, whether masks are drawn or not: to 50 %, its interval is below 1 for both networks, and it is lower than luck gets. The *norm*, the length of the embedding before normalisation, costs nothing; it does as well for SFace, but shows no effect for FaceNet. Neither sharpness nor the size of the face can be told from 1. The mean of the PLQ map comes close to $Q$, since $\hat S$ has $\hat Q$ as a factor, but for SFace its interval still contains 1.
+
+# %%
+for name in models:
+    area = read("discard_areas", model=name, fmr=0.01, limit=0.5).set_index("score")
+    assert area.loc[["closed form", "sampled"], "high"].max() < 1
+    assert area.loc[["closed form", "sampled"], "mean"].max() < area.loc["random", "low"]
+    assert abs(area.loc["closed form", "mean"] - area.loc["sampled", "mean"]) < 0.02
+    assert (area.loc[["sharpness", "face size"], "high"] > 1).all()
+    assert (area.loc[["sharpness", "face size"], "low"] < 1).all()
+    assert abs(area.loc["mean P", "mean"] - area.loc["closed form", "mean"]) < 0.1
+    assert (area.loc["mean P", "high"] > 1) == (name == "sface")
+    assert (area.loc["norm", "high"] < 1) == (name == "sface")
+
+# %% [markdown]
+# ## Two claims that no picture shows
+#
+# §5.4 says two things about the maps as a whole.
+#
+# **More pixels of high quality do not mean a higher quality.** Count the pixels of each face whose saliency is above the median of all faces, and compare the count with $\hat Q$:
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
+for axis, (name, model) in zip(axes, models.items()):
+    explanation = plqlite.explain(model, faces[name])
+    useful = (explanation.saliency > explanation.saliency.median()).float().mean((1, 2))
+    axis.plot(100 * useful, explanation.scaled_quality, "o")
+    axis.set(title=name, xlabel="useful pixels, %", ylabel="Q̂ of the image", ylim=(0, 1))
+plt.show()
+
+claims = pd.read_csv(RESULTS.parent / "claims.csv").set_index(["model", "measure"])
+for reading in ("summed", "signed"):
+    pairs = [
+        claims.loc[(name, f"pairs in which more useful pixels mean less Q̂, {reading}")] for name in models
+    ]
+    print(f"{reading}: more useful pixels, lower Q̂ in", " and ".join(f"{each['mean']:.0%}" for each in pairs))
+    assert (min(each["low"] for each in pairs) > 0.2) == (reading == "summed")
+    assert (max(each["high"] for each in pairs) > 0.5) == (reading == "summed")
+
+# %% [markdown]
+# *The picture: nine sample faces, by `signed`. The numbers: pairs of 74 photos of LFW, SFace first.* With `summed`, the reading of the authors' program, the claim is reproduced: in about two of five pairs the photo with more useful pixels has the lower quality, which can hardly be told from chance. But there the level of a map depends mostly on $\sum e$ ([08](08_exploding_gradients.ipynb)). With `signed`, $\hat Q$ is the main thing that moves the level ($\hat S$ has it as a factor, [02](02_quality_node.ipynb)), and much less is left of the claim. So it is a matter of the reading.
+#
+# **ArcFace's maps are more precise than FaceNet's.** That we cannot test: ArcFace's weights may not be passed on ([10](10_your_own_model.ipynb) has a cell for those who have them). Of our two, FaceNet's maps are the more precise: under the same squares of 30 pixels, the AUC of $1 - P$ on the photos of LFW is
+
+# %%
+for name in models:
+    print(name, written(claims.loc[[(name, "AUC, 30 px")]]).iloc[0])
+assert claims.loc[("facenet", "AUC, 30 px"), "low"] > claims.loc[("sface", "AUC, 30 px"), "high"]
+
+# %% [markdown]
+# ## What follows
+#
+# - **A PLQ map shows what the embedding depends on, and little that a Gaussian in the middle would not.** For SFace its order is clearly better than the Gaussian's; for FaceNet only the smoothed map's is, and by little.
+# - **It hardly shows what costs quality.** Its order says a little for SFace and nothing measurable for FaceNet, and no other map is clearly better for both networks in both tests. The name *pixel-level quality* promises more than that.
+# - **What it is good for is comparison.** Compared with another map of the same person, or with the maps of other people, it finds what is in front of a face ([04](04_inpainting.ipynb), [07](07_icao.ipynb)): there the middle cancels, since every face has it.
+# - **The score is informative.** Leaving out what scores low leaves fewer errors, for both networks, and the closed form does as well as a hundred draws.
+#
+# All this is for two networks, ten subjects and one way of cropping. `data_scripts/evaluate.py` runs it on yours.
+#
+# ## The scorecard
+#
+# Every claim of the paper, and what became of it in these notebooks. The verdicts are computed from intervals; what counts as reproduced is our choice, and [docs/scorecard.md](../docs/scorecard.md) says it.
+
+# %%
+card = Path("../docs/scorecard.md").read_text("utf-8")
+rows = [line for line in card.splitlines() if line.startswith("|")]
+display(Markdown("\n".join(rows).replace("../notebooks/", "")))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. **Change a number.** Slide a patch of 32 pixels instead of 16 over the astronaut (`patch=32`). Does the map agree better with what happens? Does the Gaussian?
+# 2. **Who needs the photo?** Give each of the nine faces the mean of the maps of the other eight (SFace). How far does its ρ with the shift of the embedding fall behind that of the photo's own map? And if all of them wear a scarf up to the nose, while the mean is still that of the faces without?
+# 3. **A score of your own.** Make up embeddings: ten subjects on a sphere, six images of each, two of the six noisy. Compute the error-versus-discard curve of a score that knows the noise, of one that knows nothing, and of the reverse of the first. What are their partial areas?
+# 4. **Prove it.** A map is 1 in one half of the pixels, drawn at random, and 0 in the other; equal pixels are replaced in random order, drawn independently of the map. Show that its expected relevance gain is 0, for every measure and every fill that do not look at the map.
+#
+# Solutions: [solutions/11_faithfulness.ipynb](solutions/11_faithfulness.ipynb) · Back: [10](10_your_own_model.ipynb) · Start: [00 · What does my photo's map look like?](00_quickstart.ipynb)
