@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import cast
 
 import cv2
 import numpy as np
@@ -63,7 +64,8 @@ def quality_scores(
     True
     """
     explanation = explain(model, image[None])
-    signal, noise = explanation.signal.sum().item(), explanation.noise.sum().item()
+    parts = cast(tuple[torch.Tensor, torch.Tensor], (explanation.signal, explanation.noise))  # it has cells
+    signal, noise = (each.sum().item() for each in parts)
     with torch.no_grad():
         features = model.features(image[None])
         raw, sampled = model.head(features), stochastic_embeddings(model.head, features, seed=seed)
