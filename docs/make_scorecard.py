@@ -137,11 +137,17 @@ def required(claim: Claim) -> str:
     """Write what the measures have to be."""
     if claim.untested:
         return "not compared"
-    if isinstance(claim.bound, str):
-        than = f"the share that went {claim.bound}"
-    else:
-        than = f"{100 * claim.bound:g} %" if claim.percent else f"{claim.bound:g}"
-    return f"has to be {'below' if claim.below else 'above'} {than}"
+    side, other = ("below", "above") if claim.below else ("above", "below")
+    than = (
+        f"the share that went {claim.bound}" if isinstance(claim.bound, str) else number(claim.bound, claim)
+    )
+    weaker = f"; {other} {number(claim.clearly, claim)}, it is weaker" if claim.clearly is not None else ""
+    return f"has to be {side} {than}{weaker}"
+
+
+def number(value: float, claim: Claim) -> str:
+    """Write a bound."""
+    return f"{100 * value:g} %" if claim.percent else f"{value:g}"
 
 
 def line(claim: Claim, networks: list[pd.DataFrame]) -> str:
