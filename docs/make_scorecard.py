@@ -10,7 +10,6 @@ import json
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ class Claim(NamedTuple):
 PAGE = """# Scorecard
 
 What the paper claims, and what became of it here. `python docs/make_scorecard.py` writes this page from
-[claims.json](claims.json) and [results](results), and a test keeps it current.
+[claims.json](claims.json) and [results](results/claims.csv), and a test keeps it current.
 
 **Our networks are not the paper's.** The paper used ArcFace and a FaceNet trained on other photos; ours are
 the two that may be passed on ([00](../notebooks/00_quickstart.ipynb)). So a claim that fails here may hold
@@ -166,7 +165,7 @@ def line(claim: Claim, networks: list[pd.DataFrame]) -> str:
         explained(claim, networks),
         *(cell(claim, rows) for rows in networks),
         n,
-        f"**{said}** ([{notebook[:2]}]({quote(target, safe='/#.')}))",
+        f"**{said}** ([{notebook[:2]}]({target}))",
     )
     return f"| {' | '.join(cells)} |"
 

@@ -390,7 +390,7 @@ else:
     raise AssertionError("a meaningless score went through")
 
 # %% [markdown]
-# ## Why is the range so narrow? (§8.2)
+# ## Why is the range so narrow?
 #
 # Dropout removes half of the features of *every* image, so the passes of every image scatter, and good and poor ones differ only in how much. And $2\sigma(-d)$ has a slope of only −½ at 0, which halves what difference there is. Undo Eq. 1 to see the distances:
 

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | A map that looks like a face convinces everybody. Does a PLQ map say what matters, and more than a blob in the middle would? And does the score know on which photos a network fails? |
 # | **Outcome** | You can test any map by changing the image, and any quality score by error versus discard; and you know what a PLQ map does not tell. |
-# | **Time** | 20 minutes to read; 39 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 20 minutes to read; 43 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.2, §5.4, and beyond it; needs [03](03_saliency.ipynb) and [05](05_random_masks.ipynb); [09](09_evidence.ipynb) helps |
 #
 # So far we covered something and asked whether the map had noticed. That is a test with a known answer, and an easy one. Now the harder question: here is an ordinary face, and its map says that these pixels are useful. Useful for what? And how would we know?
@@ -139,7 +139,7 @@ assert abs((effects["facenet"].fall < 0).mean() - 2 / 3) < 0.1
 # | mean map of others | the mean PLQ map of other subjects |
 # | edges | Sobel's edges of the grey image |
 # | typical colours, typical features | how like each place is to that of other faces, by its colours or by the cells of the last feature map |
-# | PLQ, signed; PLQ, summed | $\hat S$ by two readings of Eq. 3, ours and that of the authors' program ([02](02_quality_node.ipynb)) |
+# | PLQ, signed; PLQ, summed | $\hat S$ by two readings of Eq. 3, ours and that of the authors' program; `literal` has the order of the latter ([02](02_quality_node.ipynb)) |
 # | PLQ, smoothed | the mean of *PLQ, signed* over eight noisy copies of the photo (SmoothGrad, [arXiv 1706.03825](https://arxiv.org/abs/1706.03825)) |
 # | pattern; deviation | what `show` draws: the map at one level, smoothed ([03](03_saliency.ipynb)); and how far it is from other faces ([04](04_inpainting.ipynb)) |
 # | signal, noise, signal for noise | what each cell adds to the embedding and to its uncertainty ([09](09_evidence.ipynb)), and signal over the root of noise |
@@ -405,6 +405,8 @@ _, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
 ends = {name: discard(axis, name) for axis, name in zip(axes, models)}
 axes[1].legend(fontsize=8)
 plt.show()
+pairs, _ = ends["sface"]
+print("genuine pairs left:", ", ".join(f"{each} ({1 - share:.0%})" for share, each in pairs.items()))
 for name, (pairs, fnmr) in ends.items():
     print(f"{name}: {pairs[0]} genuine pairs, {fnmr[0] * pairs[0]:.0f} errors; ", end="")
     print(f"in the better half: {pairs[0.5]} pairs, {fnmr[0.5] * pairs[0.5]:.0f} errors")
