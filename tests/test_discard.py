@@ -14,6 +14,7 @@ from plqlite.experiments.discard import (
     error_versus_discard,
     pair_quality,
     partial_area,
+    random_area,
     threshold_at,
 )
 
@@ -140,3 +141,23 @@ def test_subjects_are_drawn_with_all_of_their_pairs(faces):
 def test_qualities_are_numbers(faces):
     with pytest.raises(ValueError, match="1 of 60 qualities are NaN"):
         error_versus_discard(faces[0], np.array([np.nan] + [1.0] * 59), 0.01)
+
+
+def test_luck_is_between_what_other_random_scores_are(faces):
+    pairs, _ = faces
+    threshold = threshold_at(pairs.score[~pairs.genuine], 0.01)
+    rng = np.random.default_rng(7)
+    for limit in (0.05, 0.5):
+        luck = random_area(pairs, threshold, limit, draws=400)
+        fresh = [partial_area(pairs, rng.random(60), threshold, limit, draws=0).mean for _ in range(400)]
+        assert np.mean([luck.low <= each <= luck.high for each in fresh]) == pytest.approx(0.95, abs=0.035)
+        assert luck.mean == pytest.approx(1, abs=0.05)
+        assert luck.count == 150
+
+
+def test_the_seed_breaks_ties(faces):
+    curves = [
+        error_versus_discard(faces[0], np.zeros(60), 0.01, 0.9, seed=seed)["fnmr"].tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert curves[0] == curves[1] != curves[2]

@@ -3,8 +3,10 @@
 import itertools
 import json
 import runpy
+from argparse import Namespace
 from functools import partial
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +24,7 @@ from plqlite.experiments.faithfulness import (
     fills,
     relevance_gain,
 )
+from plqlite.experiments.inpainters import to_array
 from plqlite.faces import largest_face
 
 SCRIPT = runpy.run_path(str(ROOT / "data_scripts" / "evaluate.py"))
@@ -132,3 +135,117 @@ def test_the_script_resumes_and_writes_small_tables(few_people, run_script, tmp_
     assert {path for path, time in times(tmp_path / "out").items() if before[path] != time} <= {
         *results.iterdir()
     }
+
+
+def test_scores_by_hand(sface):
+    photo = plqlite.sample_faces()["astronaut"]
+    face = largest_face(photo)
+    image = sface.crop(photo, face)
+    scores, _ = quality_scores(sface, image, photo, face, seed=1)
+    explained = plqlite.explain(sface, image[None])
+    with torch.no_grad():
+        norm = sface.head(sface.features(image[None])).norm().item()
+    grey = cv2.cvtColor(to_array(image), cv2.COLOR_RGB2GRAY)
+    expected = {
+        "sampled": plqlite.ser_fiq(sface, image[None], seed=1).item(),
+        "norm": norm,
+        "signal for noise": (explained.signal.sum() / explained.noise.sum().sqrt()).item(),
+        "mean P": explained.plq.mean().item(),
+        "mean deviation": explained.deviation.mean().item(),
+        "sharpness": cv2.Laplacian(grey, cv2.CV_64F).var(),
+    }
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_gains_by_hand():
+    curves = {"low": (0.9, 0.8), "high": (0.1, 0.6)}
+    rows = pd.DataFrame(
+        {
+            "model": model,
+            "image": "ada/1",
+            "map": "PLQ",
+            "fill": "blur",
+            "first": first,
+            "score": in_text([score] * 20),
+            "quality": in_text([quality] * 20),
+        }
+        for model in ("sface", "facenet")
+        for first, (score, quality) in curves.items()
+    )
+    found = SCRIPT["gains"](rows, {"sface": 0.9, "facenet": 0.05}).set_index("model")
+    assert found["gain of score"].tolist() == pytest.approx([0.8, 0.8])
+    assert found["gain of quality"].tolist() == pytest.approx([0.2, 0.2])
+    assert found["gain of matches"].to_dict() == pytest.approx({"sface": 1, "facenet": 0})
+
+
+def test_pairs_of_photos_as_they_are():
+    rows = pd.DataFrame(
+        {"image": image, "version": version, "embedding": in_text([x, y])}
+        for image, x, y in (("ada/1", 1, 0), ("ada/2", 1, 1), ("bob/1", 0, 1))
+        for version in ("", "blur")
+    )
+    pairs, clean = SCRIPT["pairs_of"](rows)
+    assert (len(pairs.score), pairs.genuine.sum()) == (3 * 4, 4)
+    assert (clean.first.tolist(), clean.second.tolist()) == ([0, 0, 2], [2, 4, 4])
+    assert clean.genuine.tolist() == [True, False, False]
+    assert clean.score.tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5])
+
+
+def test_intervals_are_over_people_not_photos():
+    rows = pd.DataFrame({"map": "PLQ", "image": ["ada/1", "ada/2"], "fall": [0.0, 1.0]})
+    found = SCRIPT["over_people"](rows, ["map"], ["fall"])
+    assert found[["low", "high"]].isna().all(axis=None)  # one person says nothing of others
+
+
+def test_a_mate_is_another_photo_and_others_are_other_people(monkeypatch, tmp_path):
+    """ada has photos 0 and 1, bob has 2 and 3: a mate is the other photo; the average is of the other person."""
+    there, calls = SCRIPT["measure_maps"].__globals__, []
+    names = ["ada/1", "ada/2", "bob/1", "bob/2"]
+    images = torch.arange(4.0)[:, None, None, None].expand(4, 3, 2, 2)
+    faces = there["Faces"](names, np.array(["ada", "ada", "bob", "bob"]), images, images[:, 0], torch.eye(4))
+    monkeypatch.setitem(there, "aligned", lambda *_: faces)
+    seen = []
+
+    def all_rivals(model, others, mean_map, seed):
+        seen.append(others[:, 0, 0, 0].tolist())
+        return {"some": None}
+
+    def measured(name, model, image, mate, rivals, maps, average, seed):
+        calls.append((name, image[0, 0, 0].item(), mate.argmax().item(), average[0, 0, 0].item()))
+        return []
+
+    monkeypatch.setitem(there, "all_rivals", all_rivals)
+    monkeypatch.setitem(there, "measured", measured)
+    monkeypatch.setitem(there, "append_rows", lambda *_: None)
+    keys = {name: {"model": "sface", "image": name, "sha256": name} for name in names}
+    options = Namespace(seed=0, out=tmp_path, interventions=9, deletions=1, sanity=1)
+    SCRIPT["measure_maps"](Namespace(name="sface"), dict.fromkeys(names), keys, options)
+    assert [each[1:] for each in calls if each[0] == "agreement"] == [
+        (0, 1, 2.5),
+        (1, 0, 2.5),
+        (2, 3, 0.5),
+        (3, 2, 0.5),
+    ]
+    assert [each[1] for each in calls if each[0] == "deletion"] == [0, 2]
+    assert [each[1] for each in calls if each[0] == "sanity"] == [0]
+    assert seen == [[2, 3], [0, 1]]
+
+
+def test_the_threshold_is_that_of_the_photos_as_they_are(monkeypatch, tmp_path):
+    seen = []
+
+    def threshold(pairs):
+        seen.append(len(pairs.score))
+        raise KeyboardInterrupt
+
+    rows = pd.DataFrame(
+        {"model": "sface", "image": image, "version": version, "embedding": "1.0 0.0"}
+        for image in ("ada/1", "ada/2", "bob/1")
+        for version in ("", "blur")
+    )
+    there = SCRIPT["summarise"].__globals__
+    monkeypatch.setitem(there, "equal_error_threshold", threshold)
+    monkeypatch.setitem(there, "read_table", lambda path, columns: rows)
+    with pytest.raises(KeyboardInterrupt):
+        SCRIPT["summarise"](tmp_path, ["sface"], 0)
+    assert seen == [3]  # three photos, two at a time

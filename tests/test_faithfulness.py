@@ -192,5 +192,30 @@ def test_sensitivity_of_a_map_that_is_linear_in_the_image():
     one, two = (max_sensitivity(seen, model, image, radius) for radius in (1.0, 2.0))
     assert two == pytest.approx(2 * one, rel=1e-4)
     assert 0 < one < 1 / image.mean()
-    assert max_sensitivity(centre, model, image) == max_sensitivity(at_random(), model, image) == 0
+    assert max_sensitivity(centre, model, image) == 0
+    assert max_sensitivity(at_random(), model, image) > 0.5  # other noise for another image
     assert max_sensitivity(gradient, model, image) > 0
+
+
+def test_a_patch_is_scaled_with_the_image():
+    image = random_images(1, size=56)[0]
+    effects = intervene(tiny_model(size=56), image, image * 0, row=3)
+    assert effects.side == 8
+    assert effects.places[:3].tolist() == [[0, 0], [0, 24], [0, 48]]
+
+
+def test_random_weights_have_a_seed_and_the_spread_of_their_layer():
+    model = tiny_model()
+    ends = [list(randomised(model, seed))[-1][1] for seed in (0, 0, 1)]
+    first, again, other = (each.backbone[0].weight for each in ends)
+    assert first.equal(again)
+    assert not first.equal(other)
+    (_, changed), *_ = randomised(model)
+    before, after = model.head.weight, changed.head.weight  # 6 x 196
+    assert after.std().item() == pytest.approx(before.std().item(), rel=0.1)
+
+
+def test_the_noise_of_sensitivity_has_a_seed():
+    model, image = tiny_model(), random_images(1)[0]
+    one, again, other = (max_sensitivity(gradient, model, image, seed=seed) for seed in (0, 0, 1))
+    assert one == again != other

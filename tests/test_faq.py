@@ -115,4 +115,6 @@ def test_occlusions():
     said("behind a black square ", " and ".join(row("drawn: square")))
     said("behind clear glasses ", " and ".join(row("drawn: clear glasses")))
     said("in ", " and ".join(row("as they are")), " of faces that nothing covers")
+    people = next(line for line in DEVIATION.splitlines() if line.startswith("| worn or held: glasses"))
+    said("Of ", people.split("|")[-2].strip(), " people who wear real glasses")
     said("glasses it names ", " and ".join(row("worn or held: glasses")))

@@ -7,6 +7,7 @@ import plqlite
 from conftest import tiny_model
 from plqlite.experiments.icao import (
     align_simulated,
+    frame_and_lenses,
     icao_experiment,
     icao_rows,
     simulate_all,
@@ -125,3 +126,12 @@ def test_the_experiment_measures_what_it_says(model):
     assert np.isnan(reference["auc"])
     again = icao_rows(model, crops)
     pd.testing.assert_series_equal(again["quality"], rows["quality"])
+
+
+def test_the_level_of_a_whole_map_does_not_count_for_glasses():
+    frame = torch.zeros(9, 9, dtype=torch.bool)
+    frame[2:7, 2:7] = True
+    frame[4, 4] = False
+    pair = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(0)) + 0.5
+    brighter = pair * torch.tensor([1.0, 3.0])[:, None, None]
+    assert frame_and_lenses(brighter, frame) == pytest.approx(frame_and_lenses(pair, frame), abs=1e-5)

@@ -2,15 +2,17 @@
 
 import captum.attr
 import captum.metrics
+import numpy as np
 import pytest
 import torch
 
 import plqlite
-from conftest import random_images, tiny_model
+from conftest import built, random_images, tiny_model
 from plqlite.experiments.faithfulness import max_sensitivity
 from plqlite.experiments.rivals import (
     all_rivals,
     at_random,
+    enlarged,
     grad_cam,
     gradient,
     integrated_gradients,
@@ -18,6 +20,7 @@ from plqlite.experiments.rivals import (
     occlusion,
     quality_gradient,
     quality_of,
+    quality_of_cells,
     rise,
     smoothed,
     typicality,
@@ -187,3 +190,65 @@ def test_two_readings_have_one_order():
     model, image = tiny_model().double(), random_images(1).double()
     literal, summed = (plqlite.explain(model, image, reading=each).saliency for each in ("literal", "summed"))
     torch.testing.assert_close(summed / summed.sum(), literal / literal.sum())
+
+
+@pytest.mark.parametrize("see", [None, FaceModel.cells])
+def test_typicality_by_hand(see):
+    model, others, face = tiny_model(size=28), random_images(20, size=28, seed=2), random_images(1, size=28)
+    with torch.no_grad():
+        usual, seen = (images if see is None else model.cells(images) for images in (others, face))
+    z = (seen - usual.mean(0)) / usual.std(0)
+    torch.testing.assert_close(typicality(model, others, see)(model, face), enlarged(-(z**2).mean(1), 28))
+
+
+def test_smoothing_stays_in_range_and_has_a_seed():
+    image, model, seen = (
+        torch.tensor([0.0, 255.0, 128.0]).view(1, 3, 1, 1).expand(1, 3, 16, 16),
+        tiny_model(),
+        [],
+    )
+
+    def rival(model, images):
+        seen.append(images)
+        return images.mean(1)
+
+    one, again, other = (smoothed(rival, seed=seed)(model, image) for seed in (0, 0, 1))
+    assert torch.cat(seen).min() >= 0
+    assert torch.cat(seen).max() <= 255
+    assert one.equal(again)
+    assert not one.equal(other)
+
+
+def test_rise_is_higher_where_showing_the_image_raises_q():
+    """Only the left half differs from the baseline: showing it takes Q from the one to the other."""
+    model, (baseline, other) = tiny_model(), random_images(2)
+    image = baseline.clone()
+    image[..., :8] = other[..., :8]
+    low, high = plqlite.ser_fiq_closed_form(model, torch.stack([baseline, image]))
+    values = rise(baseline, passes=300)(model, image[None])[0]
+    found = values[:, :8].mean() - values[:, 8:].mean()
+    assert found.sign() == (high - low).sign()
+    # and the other way round
+    back = rise(image, passes=300)(model, baseline[None])[0]
+    assert (back[:, :8].mean() - back[:, 8:].mean()).sign() == (low - high).sign()
+
+
+def test_grad_cam_is_the_slope_of_scaling_a_cell():
+    model, image = tiny_model().double(), random_images(1).double()
+    cells = model.cells(image).detach()
+    slopes = torch.zeros(1, 7, 7).double()
+    for row, column in np.ndindex(7, 7):
+        step = torch.zeros(1, 1, 7, 7).double()
+        step[..., row, column] = 1e-4
+        higher, lower = (quality_of_cells(model, cells * (1 + each)) for each in (step, -step))
+        slopes[0, row, column] = (higher - lower) / 2e-4
+    torch.testing.assert_close(grad_cam(model, image), enlarged(slopes, 16), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sface", "facenet"])
+def test_q_of_the_cells_is_q(name):
+    model = built(name)
+    images = random_images(1, size=model.size)
+    with torch.no_grad():
+        found = quality_of_cells(model, model.cells(images))
+    torch.testing.assert_close(found, plqlite.ser_fiq_closed_form(model, images), rtol=1e-4, atol=1e-5)
