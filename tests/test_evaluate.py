@@ -198,7 +198,7 @@ def test_intervals_are_over_people_not_photos():
 
 
 def test_a_mate_is_another_photo_and_others_are_other_people(monkeypatch, tmp_path):
-    """ada has photos 0 and 1, bob 2 and 3: a mate is the other photo, the average that of the other person."""
+    """Photos 0 and 1 are of ada, 2 and 3 of bob: a mate is the other photo, the average the other person."""
     there, calls = SCRIPT["measure_maps"].__globals__, []
     names = ["ada/1", "ada/2", "bob/1", "bob/2"]
     images = torch.arange(4.0)[:, None, None, None].expand(4, 3, 2, 2)
