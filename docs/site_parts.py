@@ -30,8 +30,16 @@ def without_panels(app: Sphinx, exception: Exception | None) -> None:
             page.write_text(re.sub(r"VBox\(children=[^\n]*", said, text), "utf-8")
 
 
+def lead_in(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the folder of the site to its first page."""
+    if exception is None:
+        page = '<!doctype html><title>plqlite</title><meta http-equiv="refresh" content="0; url=docs/index.html">'
+        (app.outdir / "index.html").write_text(page, "utf-8")
+
+
 def setup(app: Sphinx) -> dict:
-    """Draw formulas as MathML."""
+    """Draw formulas as MathML, and finish pages."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("build-finished", without_panels)
+    app.connect("build-finished", lead_in)
     return {"parallel_read_safe": True}

@@ -8,6 +8,7 @@ import sys
 
 import jupytext
 import pytest
+import yaml
 from test_browser import CHROMIUM, FLAGS, HANGS
 
 from conftest import ROOT
@@ -109,6 +110,14 @@ def test_a_page_is_whole_on_a_phone_without_a_network(page, site, source):
 
 @pytest.mark.slow
 @pytest.mark.browser
+def test_the_folder_leads_to_the_first_page(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_url("**/docs/index.html")
+    assert page.inner_text("h1").startswith("plqlite")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
 def test_search_finds_a_word(page, site):
     page.goto((site / "search.html").as_uri() + "?q=exploding")
     page.wait_for_selector("#search-results a")
@@ -125,3 +134,14 @@ def test_a_broken_link_is_an_error(tmp_path):
     built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert built.returncode != 0
     assert "nowhere" in built.stderr
+
+
+def test_the_site_that_is_published_is_the_one_that_was_tested():
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text("utf-8"))["jobs"]["test"][
+        "steps"
+    ]
+    line = "sphinx-build -W -q -c docs . build/site"
+    assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1].endswith(line)
+    assert {"run": "bash .ci/run"} in steps
+    assert steps[-1]["with"]["path"] == line.split()[-1]
+    assert "sphinx-build -W -c docs . build/site" in (ROOT / "README.md").read_text("utf-8")
