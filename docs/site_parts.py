@@ -33,8 +33,8 @@ def without_panels(app: Sphinx, exception: Exception | None) -> None:
 def lead_in(app: Sphinx, exception: Exception | None) -> None:
     """Lead from the folder of the site to its first page."""
     if exception is None:
-        page = '<!doctype html><title>plqlite</title><meta http-equiv="refresh" content="0; url=docs/index.html">'
-        (app.outdir / "index.html").write_text(page, "utf-8")
+        there = '<meta http-equiv="refresh" content="0; url=docs/index.html">'
+        (app.outdir / "index.html").write_text(f"<!doctype html><title>plqlite</title>{there}", "utf-8")
 
 
 def setup(app: Sphinx) -> dict:
