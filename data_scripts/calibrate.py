@@ -41,7 +41,8 @@ from plqlite.experiments.versions import (
     read_versions,
     with_degraded,
 )
-from plqlite.files import write_aside
+from plqlite.figures import save_figure
+from plqlite.files import write_text
 from plqlite.reference import fit_reference_statistics
 
 
@@ -82,7 +83,7 @@ def _mask(rows: pd.Series) -> torch.Tensor:
 def write_json(path: Path, fitted: Mapping[str, dict]) -> None:
     """Write the constants of all models, one in a line."""
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in fitted.items())
-    write_aside(path, lambda file: file.write(f"{{\n{lines}\n}}\n".encode()))
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def draw(path: Path, qualities: Mapping[str, Mapping[str, torch.Tensor]], fitted: Mapping[str, dict]) -> None:
@@ -101,7 +102,7 @@ def draw(path: Path, qualities: Mapping[str, Mapping[str, torch.Tensor]], fitted
         after = [plqlite.scale_quality(part, entry["alpha"], entry["r"]) for part in parts.values()]
         scaled.hist(after, **style)
         scaled.set(title=f"α = {entry['alpha']}, r = {entry['r']}", xlabel="Q̂")
-    write_aside(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    save_figure(figure, path)
 
 
 def main() -> None:

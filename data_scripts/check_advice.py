@@ -41,7 +41,7 @@ from plqlite.experiments.versions import (
     with_degraded,
 )
 from plqlite.faces import Face
-from plqlite.files import write_aside
+from plqlite.files import write_text
 from plqlite.reference import deviation, fit_reference_statistics
 from plqlite.regions import beyond_alarms, region_masks, region_z_scores
 
@@ -272,7 +272,7 @@ def main() -> None:
         judged[model.label] = judge(model, rows, measured, covered, arguments.apart)
     tables = [make(judged, models) for make in (find_table, name_table, level_table)]
     text = "\n\n".join(tables) + "\n"
-    write_aside(out, lambda file: file.write(text.encode()))
+    write_text(out, text)
     print(text, end="")
 
 

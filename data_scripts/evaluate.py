@@ -8,8 +8,8 @@ places (default: sface and facenet).
 
 Scores: every photo, and two worse versions of it (plqlite.experiments.degradations), get nine quality scores;
 all pairs of them give the error-versus-discard curves of each score, with the threshold of the photos as they
-are. Maps: 23 maps of the first few photos of each person, as --interventions and
---deletions say, are compared with what happens when patches are replaced, and pixels deleted
+are. Maps: 23 maps of the first few photos of each person, as --interventions and --deletions say, are
+compared with what happens when patches are replaced, and pixels deleted
 (plqlite/experiments/faithfulness.py). For the first --sanity people, weights are made random, and cost and
 sensitivity are measured. What a map knows of other faces, it knows of other people: those of FOLDER.
 
@@ -64,7 +64,7 @@ from plqlite.experiments.statistics import mean_over_identities
 from plqlite.experiments.tables import append_rows, locked, open_table, read_table
 from plqlite.experiments.versions import with_degraded
 from plqlite.faces import NoFaceFound, UnreadableImage, largest_face, read_image
-from plqlite.files import write_aside
+from plqlite.files import write_text
 
 KEY: dict[str, type] = {"model": str, "image": str, "sha256": str}
 SCORED = KEY | {"version": str, "embedding": str, **dict.fromkeys(SCORES, float)}
@@ -214,9 +214,10 @@ def pairs_of(rows: pd.DataFrame) -> tuple[Pairs, Pairs]:
     return pairs, Pairs(*(each[clean[pairs.first] & clean[pairs.second]] for each in pairs))
 
 
-def discard_tables(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def discard_tables(
+    rows: pd.DataFrame, pairs: Pairs, among_clean: Pairs, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return partial areas and curves of all quality scores of one model, and areas of random ones."""
-    pairs, among_clean = pairs_of(rows)
     impostors = among_clean.score[~among_clean.genuine]
     areas, curves = [], []
     for fmr in (each for each in FMRS if len(impostors) * each >= 1):
@@ -285,8 +286,9 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
     areas, curves, thresholds = [], [], {}
     for model in models:
         scores = read["scores"][read["scores"]["model"] == model].reset_index(drop=True)
-        thresholds[model] = equal_error_threshold(pairs_of(scores)[1])
-        area, curve = discard_tables(scores, seed)
+        pairs, among_clean = pairs_of(scores)
+        thresholds[model] = equal_error_threshold(among_clean)
+        area, curve = discard_tables(scores, pairs, among_clean, seed)
         areas.append(area.assign(model=model))
         curves.append(curve.assign(model=model))
     tables = {"discard_areas": pd.concat(areas), "discard_curves": pd.concat(curves)}
@@ -303,7 +305,7 @@ def summarise(out: Path, models: list[str], seed: int) -> None:
         tables["sensitivity"] = over_people(cheap, ["model", "map"], ["sensitivity"])
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        write_aside(results / f"{name}.csv", lambda file, text=text: file.write(text.encode()))
+        write_text(results / f"{name}.csv", text)
 
 
 def main() -> None:
@@ -331,7 +333,7 @@ def main() -> None:
         known = about("data_scripts/evaluate.py", options.folder, options.out)
         known |= {"photos": len(photos), "seed": options.seed}
         text = json.dumps(known, indent=1) + "\n"
-        write_aside(options.out / "results" / "about.json", lambda file: file.write(text.encode()))
+        write_text(options.out / "results" / "about.json", text)
     print(f"Results in {options.out / 'results'}")
 
 

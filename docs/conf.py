@@ -23,9 +23,6 @@ include_patterns = [
 nb_execution_mode = "off"  # what is stored is shown; tests/ runs the notebooks
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-myst_links_external_new_tab = False
-
-
 myst_heading_slug_func = "site_parts.slug"
 
 # --- reference ---
@@ -44,7 +41,6 @@ html_copy_source = html_use_index = html_domain_indices = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_theme_options = {
     "navbar_persistent": [],  # the search field is in the sidebar
-    "show_navbar_depth": 1,
     "use_download_button": False,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

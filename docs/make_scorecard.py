@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from plqlite.experiments.masks import COLOURS
-from plqlite.files import write_aside
+from plqlite.files import write_text
 
 HERE = Path(__file__).parent
 NETWORKS = {"sface": "SFace", "facenet": "FaceNet"}
@@ -113,8 +113,9 @@ def written(row: pd.Series, percent: bool = False) -> str:
 def cell(claim: Claim, rows: pd.DataFrame) -> str:
     """Write the measures of one network."""
     found = ", ".join(written(rows.loc[name], claim.percent) for name in claim.measures)
-    than = f" (down {written(rows.loc[claim.bound], claim.percent)})" if isinstance(claim.bound, str) else ""
-    return found + than + " %" * claim.percent
+    if isinstance(claim.bound, str):
+        found += f" ({claim.bound} {written(rows.loc[claim.bound], claim.percent)})"
+    return found + " %" * claim.percent
 
 
 def explained(claim: Claim, networks: list[pd.DataFrame]) -> str:
@@ -182,4 +183,4 @@ def scorecard() -> str:
 
 
 if __name__ == "__main__":
-    write_aside(HERE / "scorecard.md", lambda file: file.write(scorecard().encode()))
+    write_text(HERE / "scorecard.md", scorecard())

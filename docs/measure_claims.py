@@ -29,7 +29,7 @@ from plqlite.experiments.occluders import occlude
 from plqlite.experiments.scripts import ScriptParser, about, load_largest_face
 from plqlite.experiments.statistics import Estimate, mean_over_identities, pixel_change, share_positive
 from plqlite.faces import largest_face
-from plqlite.files import write_aside
+from plqlite.files import write_text
 from plqlite.regression import node_weights, quality_node
 from plqlite.saliency import mean_over_channels, pixel_gradient
 
@@ -244,10 +244,10 @@ def main() -> None:
         for measure, estimate in measures_of(model, photos, faces["subject"].tolist())
     ]
     text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_aside(RESULTS / "claims.csv", lambda file: file.write(text.encode()))
+    write_text(RESULTS / "claims.csv", text)
     known = {"photos": len(photos), "subjects": int(faces["subject"].nunique())}
     text = json.dumps(about("docs/measure_claims.py", options.folder, options.faces) | known, indent=1) + "\n"
-    write_aside(RESULTS / "claims.json", lambda file: file.write(text.encode()))
+    write_text(RESULTS / "claims.json", text)
 
 
 if __name__ == "__main__":

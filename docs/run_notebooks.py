@@ -24,7 +24,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 
-from plqlite.files import write_aside
+from plqlite.files import write_text
 
 NOTEBOOKS, TIMES = Path(__file__).parents[1] / "notebooks", Path(__file__).with_name("times.csv")
 HEADER = re.compile(r"^((?:# )?\| \*\*Time\*\* \| .* to read.*?; ).* \|$", re.M)
@@ -59,11 +59,6 @@ def write_pair(path: Path, script: str, notebook: nbformat.NotebookNode, seconds
     script = HEADER.sub(header, script)
     write_text(path.with_suffix(".ipynb"), jupytext.writes(notebook, fmt="ipynb") + "\n")
     write_text(path, script)  # last: of a pair, JupyterLab reads the cells from the newer file
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under another name and rename it."""
-    write_aside(path, lambda file: file.write(text.encode()))
 
 
 def remember(name: str, seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from plqlite.faces import BOTH_EYES, REGIONS
-from plqlite.files import require_file, write_aside
+from plqlite.files import require_file, write_text
 from plqlite.quality import fit_scaling, scale_quality
 from plqlite.saliency import fit_gamma
 
@@ -226,7 +226,7 @@ def save_calibration(
     {'split': 'fc'}
     """
     saved = {"scaling": to_json(scaling, reference_statistics), "model": fitted_for}
-    write_aside(path, lambda file: file.write((json.dumps(saved) + "\n").encode()))
+    write_text(path, json.dumps(saved) + "\n")
 
 
 def load_calibration(path: Path) -> tuple[Scaling, ReferenceStatistics | None, dict]:

@@ -47,6 +47,20 @@ def write_aside(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
         aside.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, in UTF-8, as `write_aside` writes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "answer.txt")
+    >>> write_text(path, "Q̂")
+    >>> path.read_text("utf-8")
+    'Q̂'
+    """
+    write_aside(path, lambda file: file.write(text.encode()))
+
+
 def _checked(path: Path) -> Path:
     """Follow links to the file that is to be written, and refuse what is no file."""
     resolved = Path(os.path.realpath(path))

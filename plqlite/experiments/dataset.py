@@ -11,7 +11,7 @@ import pandas as pd
 from plqlite.experiments.build import Made, build, inside
 from plqlite.experiments.tables import read_table
 from plqlite.faces import PHOTO_SUFFIXES, Face, largest_face, read_image
-from plqlite.files import write_aside
+from plqlite.files import write_text
 from plqlite.networks.model import FaceModel
 
 BOX = ("left", "top", "right", "bottom")
@@ -156,7 +156,7 @@ def _declare_crops(folder: Path, models: Sequence[FaceModel]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (known := _declared(folder)) != known | made:
         text = json.dumps(known | made, indent=1)
-        write_aside(folder / "models.json", lambda file: file.write(text.encode()))
+        write_text(folder / "models.json", text)
 
 
 def _crop_of(model: FaceModel) -> dict:
