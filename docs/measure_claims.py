@@ -65,17 +65,17 @@ def of_levels(model: plqlite.FaceModel, images: torch.Tensor, subjects: Sequence
     """Yield how the level of maps depends on the quality (§5.4), and on Σe (§6, §8.3)."""
     with torch.no_grad():
         embeddings = torch.cat([model(batch) for batch in images.split(32)])  # (N, d)
-    sums, norms = embeddings.sum(-1), embeddings.abs().sum(-1)
+    sums, norms = embeddings.sum(-1).cpu(), embeddings.abs().sum(-1).cpu()
     yield "|M_Q − Q̂| / Q̂, literal", mean_over_identities((1 - sums / norms).abs(), subjects)
     for reading in ("signed", "summed"):
         explained = plqlite.explain(model, images, reading=reading)
-        quality = explained.scaled_quality.numpy()
-        useful = (explained.saliency > explained.saliency.median()).float().mean((1, 2)).numpy()
+        quality = explained.scaled_quality.cpu().numpy()
+        useful = (explained.saliency > explained.saliency.median()).float().mean((1, 2)).cpu().numpy()
         yield (
             f"pairs in which more useful pixels mean less Q̂, {reading}",
             discordant(useful, quality, subjects),
         )
-        level = explained.saliency.mean((1, 2)).numpy() / quality
+        level = explained.saliency.mean((1, 2)).cpu().numpy() / quality
         yield f"spread of the level, {reading}", over_subjects(spread, [level], subjects)
         yield (
             f"correlation of level and |Σe|, {reading}",
@@ -91,11 +91,11 @@ def of_clipping(model: plqlite.FaceModel, images: torch.Tensor, subjects: Sequen
     for batch in images.split(16):
         batch = batch.clone().requires_grad_()
         embeddings = model(batch)
-        weights = node_weights(embeddings.detach(), torch.ones(len(batch)), "summed")
+        weights = node_weights(embeddings.detach(), torch.ones_like(batch[:, 0, 0, 0]), "summed")
         gradient = pixel_gradient(quality_node(embeddings, weights), batch)  # (B, 3, H, W)
         levels.append(mean_over_channels(gradient).mean((1, 2)))
         norms.append(gradient.flatten(1).norm(dim=1))
-    level, norm = (torch.cat(each).numpy() for each in (levels, norms))
+    level, norm = (torch.cat(each).cpu().numpy() for each in (levels, norms))
 
     def left(level: np.ndarray, norm: np.ndarray) -> float:
         clipped = level * np.minimum(1, np.quantile(norm, 0.9) / norm)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | A map that looks like a face convinces everybody. Does a PLQ map say what matters, and more than a blob in the middle would? And does the score know on which photos a network fails? |
 # | **Outcome** | You can test any map by changing the image, and any quality score by error versus discard; and you know what a PLQ map does not tell. |
-# | **Time** | 20 minutes to read; 43 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 20 minutes to read; 37 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.2, §5.4, and beyond it; needs [03](03_saliency.ipynb) and [05](05_random_masks.ipynb); [09](09_evidence.ipynb) helps |
 #
 # So far we covered something and asked whether the map had noticed. That is a test with a known answer, and an easy one. Now the harder question: here is an ordinary face, and its map says that these pixels are useful. Useful for what? And how would we know?
@@ -454,7 +454,7 @@ _, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
 for axis, (name, model) in zip(axes, models.items()):
     explanation = plqlite.explain(model, faces[name])
     useful = (explanation.saliency > explanation.saliency.median()).float().mean((1, 2))
-    axis.plot(100 * useful, explanation.scaled_quality, "o")
+    axis.plot(100 * useful.cpu(), explanation.scaled_quality.cpu(), "o")
     axis.set(title=name, xlabel="useful pixels, %", ylabel="Q̂ of the image", ylim=(0, 1))
 plt.show()
 
