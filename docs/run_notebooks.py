@@ -3,7 +3,9 @@
     python docs/run_notebooks.py [NAME …] [--check]
 
 NAME is 00_quickstart or solutions/00_quickstart (default: all of them, solutions too). The seconds go to
-docs/times.csv and to the header of the chapter. A notebook that fails keeps its old files.
+docs/times.csv and to the header of the chapter, and so do the minutes that reading takes: a minute for 200
+words, of prose and of code, and one for each figure; exercises say their own. A notebook that fails, or that
+says ✗, keeps its old files.
 
 --check writes nothing: it prints where the text that comes out differs from what is stored.
 """
@@ -27,7 +29,8 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from plqlite.files import write_text
 
 NOTEBOOKS, TIMES = Path(__file__).parents[1] / "notebooks", Path(__file__).with_name("times.csv")
-HEADER = re.compile(r"^((?:# )?\| \*\*Time\*\* \| .* to read.*?; ).* \|$", re.M)
+HEADER = re.compile(r"^((?:# )?\| \*\*Time\*\* \| ).* \|$", re.M)
+EXERCISE = re.compile(r"^### Exercise (\d) · (.+) \((easy|medium|hard), (\d+) minutes\)$", re.M)
 CORES = os.cpu_count() or 1
 WORD = {1: "one CPU core", 2: "two CPU cores", 4: "four CPU cores"}.get(CORES, f"{CORES} CPU cores")
 
@@ -52,9 +55,26 @@ def run(script: str, folder: Path) -> tuple[nbformat.NotebookNode, float]:
     return notebook, time.perf_counter() - start
 
 
+def minutes_to_read(notebook: nbformat.NotebookNode) -> tuple[int, int]:
+    """Return the minutes that it takes to read a chapter, and those of its exercises."""
+    sources = [cell.source for cell in notebook.cells]
+    start = next((i for i, source in enumerate(sources) if source.startswith("## Exercises")), len(sources))
+    words = sum(len(source.split()) for source in sources[:start])
+    exercises = sum(int(found[3]) for found in EXERCISE.findall("\n".join(sources[start:])))
+    return round(words / 200 + len(images(notebook))), exercises
+
+
+def images(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return the outputs that are pictures."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [each for each in outputs if {"image/png", "image/jpeg"} & each.get("data", {}).keys()]
+
+
 def write_pair(path: Path, script: str, notebook: nbformat.NotebookNode, seconds: float) -> None:
-    """Write .ipynb and .py, with the seconds in the header of both."""
-    header = rf"\g<1>{seconds:.0f} seconds to run ([{WORD}](../docs/times.csv)) |"
+    """Write .ipynb and .py, with the times in the header of both."""
+    reading, exercises = minutes_to_read(notebook)
+    header = rf"\g<1>{reading} minutes to read, {exercises} for the exercises; "
+    header += f"{seconds:.0f} seconds to run ([{WORD}](../docs/times.csv)) |"
     notebook.cells[0].source = HEADER.sub(header, notebook.cells[0].source)
     script = HEADER.sub(header, script)
     write_text(path.with_suffix(".ipynb"), jupytext.writes(notebook, fmt="ipynb") + "\n")
@@ -117,6 +137,9 @@ def run_one(name: str, path: Path, check: bool) -> bool:
         print(f"{name}: {error}", file=sys.stderr)
         return False
     print(f"{name}: {seconds:.0f} seconds", flush=True)
+    if broken := [line for line in texts(notebook) if "✗" in line]:
+        print(*broken, sep="\n", file=sys.stderr)
+        return False
     if check:
         return same_texts(path, notebook)
     write_pair(path, script, notebook, seconds)

@@ -3,7 +3,7 @@
 import html
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,13 +23,16 @@ from plqlite.files import write_aside
 from plqlite.networks.model import FaceModel, load_face
 from plqlite.quality import scale_quality
 from plqlite.regions import low_regions, reference_statistics_of
-from plqlite.saliency import pixel_level_quality
+from plqlite.saliency import centre_and_background, pixel_level_quality
 
 if TYPE_CHECKING:
     from ipywidgets import VBox
 
 RED_YELLOW_GREEN = "RdYlGn"  # the paper's colours: red is low, green is high
 COLOUR_BLIND_SAFE = "cividis"  # dark blue is low, yellow is high
+LOWER_HIGHER = (
+    "RdBu"  # of what has a sign: red is lower than it should be, white is as it should be, blue is higher
+)
 
 
 def show(
@@ -119,8 +122,46 @@ def grid(
         for axis in row:
             axis.set_axis_off()
         drawn = draw_row(row[1:], face, explanation, colours)
+    describe(
+        figure, " ".join(_in_words(name, each, style) for name, (_, each) in zip(names, rows, strict=True))
+    )
     bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, aspect=20 * len(rows))  # as wide in each
     bar.set_label("pattern: P at Q̂ = ½" if style == "split" else "pixel-level quality P")
+    return figure
+
+
+def strip(panels: Mapping[str, torch.Tensor], alt: str, colours: str = COLOUR_BLIND_SAFE) -> Figure:
+    """Draw images and maps in one row, such as the map for several values of γ: what a panel does, on paper.
+
+    Parameters
+    ----------
+    panels : title -> an image (3, H, W), RGB 0..255, or a map (H, W), 0..1
+    alt : what there is to see, see `describe`
+    colours : a matplotlib colour map
+
+    Returns
+    -------
+    A matplotlib figure; a notebook draws it when it is the last line of a cell.
+
+    Examples
+    --------
+    >>> figure = strip({"a face": torch.zeros(3, 8, 8), "its map": torch.rand(8, 8)}, "A face and a map.")
+    """
+    size = (1.7 * len(panels) + 0.6, 2.1)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    plt.close(figure)  # the caller has it
+    drawn = None
+    for axis, (title, values) in zip(axes[0], panels.items(), strict=True):
+        values = values.detach().cpu()
+        if values.dim() == 3:
+            axis.imshow(values.permute(1, 2, 0) / 255)
+        else:
+            drawn = draw_map(axis, values.numpy(), colours)
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+    if drawn is not None:
+        figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    describe(figure, alt)
     return figure
 
 
@@ -148,6 +189,33 @@ def _draw_paper(
     axes[0].set_title(label_of(explanation), fontsize=9)
     axes[1].imshow(overlay(face, values, colours))
     return drawn
+
+
+def _in_words(name: str, explanation: Explanation, style: str) -> str:
+    """Say what a row of `grid` shows, for those who cannot see it."""
+    values = (explanation.pattern if style == "split" else explanation.plq).detach()
+    centre, background = (each.item() for each in centre_and_background(values))
+    words = (
+        f"{name or 'A face'}: {label_of(explanation)}; the {'pattern' if style == 'split' else 'map P'} is "
+    )
+    words += f"{centre:.1f} in the middle of the face and {background:.1f} near the edge of the crop"
+    low = ", ".join(low_regions(explanation)) if style == "split" else ""
+    return words + (f"; unusually low and outlined: {low}." if low else ".")
+
+
+def describe(figure: Figure, text: str) -> None:
+    """Give a figure an alternative text, which Jupyter stores beside the picture: say what there is to see.
+
+    The site and nbconvert hand it to screen readers. `show` and `grid` describe their own figures.
+
+    Examples
+    --------
+    >>> figure, axis = plt.subplots()
+    >>> describe(figure, "An empty figure with two axes from 0 to 1.")
+    >>> plt.close(figure)
+    """
+    metadata = {f"image/{kind}": {"alt": text} for kind in ("png", "jpeg")}
+    figure._repr_mimebundle_ = lambda **_: ({}, metadata)  # type: ignore[attr-defined]  # IPython adds the picture
 
 
 def label_of(explanation: Explanation) -> str:
@@ -187,8 +255,19 @@ def draw_outlines(axis: Axes, explanation: Explanation) -> list[str]:
 
 
 def draw_map(axis: Axes, values: np.ndarray, colours: str = COLOUR_BLIND_SAFE) -> matplotlib.image.AxesImage:
-    """Draw a map in 0..1, (H, W), on the fixed scale."""
-    return axis.imshow(values, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    """Draw a map in 0..1, (H, W), on the fixed scale; drawn smaller than it is, pixels are averaged."""
+    return axis.imshow(values, cmap=colours, vmin=0, vmax=1, interpolation="antialiased")
+
+
+def draw_deviation(axis: Axes, values: np.ndarray, limit: float = 5.0) -> matplotlib.image.AxesImage:
+    """Draw what has a sign, (H, W), z-scores or changes: red is lower than it should be, blue is higher.
+
+    A dashed line surrounds what is lower than two fifths of the limit (z = −2), so that colour is not alone.
+    """
+    low = np.asarray(values) < -0.4 * limit
+    if low.any():
+        axis.contour(low, levels=[0.5], colors="black", linewidths=1, linestyles="dashed")
+    return axis.imshow(values, cmap=LOWER_HIGHER, vmin=-limit, vmax=limit, interpolation="antialiased")
 
 
 def overlay(face: np.ndarray, values: np.ndarray, colours: str = COLOUR_BLIND_SAFE) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import importlib.util
 import re
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+
+spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "docs" / "run_notebooks.py")
+run_notebooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run_notebooks)
 
 
 def check_pair(path):
@@ -37,16 +42,33 @@ def check_outputs(notebook):
             assert not re.search(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt|var)/|[A-Z]:\\", text), (
                 text
             )
+            assert "✗" not in text, text
 
 
-def check_outline(notebook, is_solution):
-    """Question, outcome and time on top; exercises at the end."""
-    first, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert first.startswith("# ")
-    if not is_solution:
-        assert all(f"**{word}**" in first for word in ("Question", "Outcome", "Time"))
-        assert 3 <= len(re.findall(r"^\d\. \*\*", last, re.M)) <= 5
-        assert "## Exercises" in last
+def check_pictures(notebook):
+    """Every picture has words for those who cannot see it."""
+    for picture in run_notebooks.images(notebook):
+        kind = next(kind for kind in picture.data if kind.startswith("image/"))
+        text = picture.metadata.get(kind, {}).get("alt", "")
+        assert re.fullmatch(r".{30,}\.", text), f"Describe a picture in a sentence: {text!r}"
+
+
+def check_lesson(notebook):
+    """Question, outcome and time on top; nothing long; claims that trip nobody; exercises at the end."""
+    first, sources = notebook.cells[0].source, [cell.source for cell in notebook.cells]
+    assert all(f"**{word}**" in first for word in ("Question", "Outcome", "Time"))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 25, cell.source
+            assert not re.search(r"\bassert(_\w+)?\b", cell.source), f"claim() it: {cell.source}"
+    start = sources.index(next(source for source in sources if source.startswith("## Exercises")))
+    exercises = [source for source in sources[start:] if source.startswith("### Exercise ")]
+    found = [run_notebooks.EXERCISE.match(source) for source in exercises]
+    assert all(found), exercises
+    assert 3 <= len(found) <= 5
+    assert [int(each[1]) for each in found] == list(range(1, len(found) + 1))
+    for source in exercises:
+        assert re.search(r"^<details><summary>Hint</summary>.+</details>$", source, re.M | re.S), source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -56,7 +78,10 @@ def test_notebook(path):
     check_pair(path)
     check_executed(notebook)
     check_outputs(notebook)
-    check_outline(notebook, path.parent.name == "solutions")
+    check_pictures(notebook)
+    assert notebook.cells[0].source.startswith("# ")
+    if path.parent.name != "solutions":
+        check_lesson(notebook)
     assert path.stat().st_size < 1_500_000
 
 
@@ -93,7 +118,8 @@ def test_the_time_in_the_header_is_the_measured_one(path):
     for version in (path, path.with_suffix(".py")):
         (line,) = re.findall(r"^\| \*\*Time\*\* \| (.*) \|$", first_and_last(version)[0], re.M)
         reading, running = line.rsplit("; ", 1)
-        assert re.match(r"\d+ minutes to read", reading)
+        minutes = run_notebooks.minutes_to_read(nbformat.read(path, as_version=4))
+        assert reading == "{} minutes to read, {} for the exercises".format(*minutes)
         seconds, cores = re.fullmatch(
             r"(\d+) seconds to run \(\[(.*)\]\(\.\./docs/times\.csv\)\)", running
         ).groups()
@@ -119,6 +145,31 @@ def test_next_and_back_lead_through_all_chapters_without_a_jump():
         assert linked("Back", last) == ((names[i - 1][:2], names[i - 1]) if i else None)
         assert linked("Next", last) == ((titles[i + 1], names[i + 1]) if i + 1 < len(ends) else None)
     assert linked("Start", ends[-1]) == (titles[0], names[0])
+
+
+def checks(path):
+    """Return the calls of check, as text."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    return [
+        ast.unparse(each) for each in calls if isinstance(each.func, ast.Name) and each.func.id == "check"
+    ]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_answers_check_themselves(path):
+    """A lesson waits for the answers, its solutions have the right ones, and both ask the same."""
+    solved = path.parent / "solutions" / path.name
+    assert checks(path.with_suffix(".py")) == checks(solved.with_suffix(".py"))
+    for notebook, said in ((path, "… not answered yet"), (solved, "✓ right")):
+        lines = [line for line in run_notebooks.texts(nbformat.read(notebook, as_version=4)) if said in line]
+        assert len(lines) == len(checks(path.with_suffix(".py"))) >= 1
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_exercise_is_solved(path):
+    lesson, solved = path.with_suffix(".py"), path.parent / "solutions" / path.with_suffix(".py").name
+    exercises = re.findall(r"^# ### Exercise (\d) · ", lesson.read_text("utf-8"), re.M)
+    assert re.findall(r"^# ## (\d)\. ", solved.read_text("utf-8"), re.M) == exercises
 
 
 LATER = {"clip_by_value", "clip_by_norm"}  # notebook 08
@@ -172,7 +223,12 @@ def test_planted_faults_are_found(tmp_path):
     for planted in ({"count": None}, {"count": 2}):
         with pytest.raises(AssertionError):
             check_executed(small_notebook(tmp_path, **planted)[1])
-    for planted in ({"name": "stderr"}, {"text": "saved in /home/me/plq.png"}, {"text": "in C:\\me"}):
+    for planted in (
+        {"name": "stderr"},
+        {"text": "saved in /home/me/plq.png"},
+        {"text": "in C:\\me"},
+        {"text": "✗ it rises"},
+    ):
         with pytest.raises(AssertionError):
             check_outputs(small_notebook(tmp_path, **planted)[1])
     for planted in ({"paired": "print(6 * 8)"}, {"paired": "print(6 * 7)\n\n# %%\nprint(8)"}):

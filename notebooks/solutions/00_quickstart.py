@@ -26,6 +26,7 @@ import torch
 
 import plqlite
 from plqlite.figures import COLOUR_BLIND_SAFE, RED_YELLOW_GREEN
+from plqlite.lessons import check
 
 model = plqlite.sface()
 images = plqlite.load_face(plqlite.sample_faces()["astronaut"], model)
@@ -66,6 +67,8 @@ for place, (left, top, width, height) in places.items():
     print(f"{place:<11} Q falls by {loss[place]:.3f}")
 
 assert loss["eyes"] > 5 * max(loss["forehead"], loss["background"])
+most = max(loss, key=loss.get)
+check(most, "d8fe183f5b8e")
 
 # %% [markdown]
 # ## 3. To a file and back
@@ -78,6 +81,8 @@ with tempfile.TemporaryDirectory() as folder:
 row, column = np.unravel_index(plq.argmax(), plq.shape)
 print(f"the most useful pixel is in row {row}, column {column} of {plq.shape}")
 assert 37 < row < 75 and 20 < column < 92  # between brows and nose
+place = [row, column]
+check(place, "416220f7ba61", digits=0)
 
 # %% [markdown]
 # ## 4. Another seed
@@ -86,8 +91,9 @@ assert 37 < row < 75 and 20 < column < 92  # between brows and nose
 
 # %%
 several = [plqlite.explain(model, images, passes=100, seed=seed) for seed in range(5)]
-spread = torch.cat([e.quality for e in several]).std()
-print(f"standard deviation of Q over five seeds: {spread:.3f}")
+deviation = torch.cat([e.quality for e in several]).std().item()
+print(f"standard deviation of Q over five seeds: {deviation:.3f}")
+check(deviation, "6b86b273ff34", digits=3)
 
 per_quality = [e.saliency / e.scaled_quality for e in several]  # Ŝ per unit of Q̂
 assert all(torch.allclose(s, per_quality[0], rtol=1e-3) for s in per_quality)
