@@ -10,6 +10,7 @@ copyright = "the developers of plqlite"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
 root_doc = "docs/index"
 include_patterns = [
+    "course/guide.md",
     "docs/*.md",
     "notebooks/*.ipynb",
     "notebooks/solutions/*.ipynb",

@@ -1,19 +1,25 @@
 """The site: it builds without a warning, needs no network, and can be read on a phone."""
 
+import html
 import itertools
 import re
 import shutil
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import jupytext
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
 from test_browser import CHROMIUM, FLAGS, HANGS
 
 from conftest import ROOT
 
-PAGES = ["docs/*.md", "notebooks/*.ipynb", "notebooks/solutions/*.ipynb"]
+PAGES = ["course/guide.md", "docs/*.md", "notebooks/*.ipynb", "notebooks/solutions/*.ipynb"]
+MADE = {"slides/slides.html", "slides.pdf", "handout.pdf", "student.zip"}  # by course/make.py
+SERIOUS = {"serious", "critical"}
+REACHED = "article a[href], article summary, article button"
 SOURCES = [path.relative_to(ROOT) for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
 
 
@@ -65,12 +71,20 @@ def test_every_page_is_there_and_the_site_is_light(site):
 
 
 @pytest.mark.slow
-def test_a_link_to_a_heading_leads_to_it(site):
-    text = (site / "docs" / "scorecard.html").read_text("utf-8")
-    links = set(re.findall(r'href="\.\./(notebooks/\w+\.html)#(\S+?)"', text))
-    assert len(links) > 10
-    for target, anchor in links:
-        assert f'id="{anchor}"' in (site / target).read_text("utf-8"), (target, anchor)
+def test_every_link_within_the_site_leads_somewhere(site):
+    """But for what course/make.py makes. -W checks some of them; here are all, with their anchors."""
+    found = 0
+    for page in (site / source.with_suffix(".html") for source in SOURCES):
+        for link in re.findall(r'<a\b[^>]* href="([^"]+)"', page.read_text("utf-8")):
+            target, _, anchor = unquote(html.unescape(link)).partition("#")
+            if re.match(r"https?:|mailto:", target) or target in MADE:
+                continue
+            there = (page.parent / target).resolve() if target else page
+            assert there.exists(), f"{page.name}: {link}"
+            text = html.unescape(there.read_text("utf-8")) if anchor else ""
+            assert not anchor or f'id="{anchor}"' in text, f"{page.name}: {link}"
+            found += bool(anchor)
+    assert found > 1000
 
 
 @pytest.mark.slow
@@ -106,6 +120,65 @@ def test_a_page_is_whole_on_a_phone_without_a_network(page, site, source):
     drawn = "each => each.getBoundingClientRect().width > 0"
     assert page.evaluate(f"[...document.querySelectorAll('math')].filter({drawn}).length") >= formulas(source)
     assert not [text for text in page.locator(".cell_output").all_inner_texts() if "VBox(" in text]
+    for alt in page.eval_on_selector_all("article img", "images => images.map(each => each.alt)"):
+        assert re.fullmatch(r".{30,}", alt, re.S), f"a picture without words: {alt!r}"
+    if source.suffix == ".ipynb":
+        assert str(source) in page.inner_text(".run")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_is_hard_to_use_for_anybody(page, site, scheme):
+    """Contrast, names of links and buttons, order of headings: what axe-core calls serious or worse."""
+    page.emulate_media(color_scheme=scheme)
+    try:
+        for source in SOURCES:
+            page.goto((site / source).with_suffix(".html").as_uri())
+            faults = [each for each in Axe().run(page).response["violations"] if each["impact"] in SERIOUS]
+            assert not faults, f"{source}: {faults[0]['id']}, {faults[0]['nodes'][0]['html']}"
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    finally:
+        page.emulate_media(color_scheme="no-preference")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_axe_finds_a_fault(page):
+    page.set_content("<html lang=en><title>x</title><main><h1>x</h1><img src='x.png'></main></html>")
+    assert "image-alt" in [each["id"] for each in Axe().run(page).response["violations"]]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_keyboard_alone_reaches_everything(page, site):
+    """Each link, button and fold of the text can be focused by Tab, in the order of the page."""
+    page.set_viewport_size({"width": 1280, "height": 840})
+    try:
+        page.goto((site / "notebooks" / "solutions" / "00_quickstart.html").as_uri())
+        seen = "filter(each => each.checkVisibility({visibilityProperty: true, opacityProperty: true}))"
+        elements = f"[...document.querySelectorAll('{REACHED}')].{seen}"
+        order = []
+        for _ in range(200):
+            page.keyboard.press("Tab")
+            order.append(page.evaluate(f"{elements}.indexOf(document.activeElement)"))
+        reached = list(dict.fromkeys(index for index in order if index >= 0))
+        assert reached == list(range(page.evaluate(f"{elements}.length")))
+        assert len(reached) > 6
+    finally:
+        page.set_viewport_size({"width": 390, "height": 840})
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_solution_unfolds_by_a_key(page, site):
+    page.goto((site / "notebooks" / "solutions" / "00_quickstart.html").as_uri())
+    solution = page.locator("details.solution").first
+    inside = solution.locator("img").first
+    assert not inside.is_visible()
+    solution.locator("summary").press("Enter")
+    assert inside.is_visible()
 
 
 @pytest.mark.slow
@@ -141,7 +214,7 @@ def test_the_site_that_is_published_is_the_one_that_was_tested():
         "steps"
     ]
     line = "sphinx-build -W -q -c docs . build/site"
-    assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1].endswith(line)
+    assert f".venv/bin/{line}" in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     assert {"run": "bash .ci/run"} in steps
     assert steps[-1]["with"]["path"] == line.split()[-1]
     assert "sphinx-build -W -c docs . build/site" in (ROOT / "README.md").read_text("utf-8")
