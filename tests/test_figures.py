@@ -299,3 +299,71 @@ def test_no_model_is_not_explored():
 def test_titles_are_no_formulas(tiny, images):
     figure = plqlite.show(images[:1], plqlite.explain(tiny, images[:1]), [r"a$b$\frac"])
     figure.savefig(io.BytesIO())
+
+
+# --- words for pictures, strips, deviations ---
+
+
+def words(figure):
+    _, metadata = figure._repr_mimebundle_(include=None, exclude=None)
+    assert metadata["image/png"] == metadata["image/jpeg"]
+    return metadata["image/png"]["alt"]
+
+
+def test_a_figure_says_what_it_shows(tiny_reference):
+    images = random_images(2, size=112)
+    explanation = plqlite.explain(tiny_reference, images)
+    explanation.deviation[1] = -20  # low all over
+    said = words(plqlite.show(images, explanation, ["Ada", "Bob"]))
+    assert said.startswith(f"Ada: Q = {explanation.quality[0]:.3f}")
+    first, second = said.split(" Bob: ")
+    assert "unusually low" not in first
+    assert "unusually low and outlined: " in second
+    assert "map P" in words(plqlite.show(images, explanation, style="paper"))
+
+
+def test_words_replace_earlier_words():
+    figure = Figure()
+    figures.describe(figure, "An empty figure.")
+    figures.describe(figure, "Still an empty figure.")
+    assert words(figure) == "Still an empty figure."
+
+
+def test_a_strip_holds_images_and_maps():
+    image, values = random_images(1, size=16)[0], torch.rand(16, 16)
+    figure = figures.strip({"face": image, "map": values}, "A face and its map.")
+    first, second = panels(figure)
+    assert [first.get_title(), second.get_title()] == ["face", "map"]
+    np.testing.assert_allclose(first.images[0].get_array(), image.permute(1, 2, 0) / 255)
+    np.testing.assert_allclose(second.images[0].get_array(), values)
+    assert second.images[0].get_clim() == (0, 1)
+    assert len(figure.axes) == 3  # and a colour bar
+    assert words(figure) == "A face and its map."
+    assert len(figures.strip({"face": image}, "A face.").axes) == 1
+
+
+def test_a_deviation_is_red_where_low_and_outlined():
+    axis, values = Figure().subplots(), np.zeros((20, 20))
+    values[:5, :5], values[15:, 15:] = -3, 3
+    drawn = figures.draw_deviation(axis, values)
+    low, as_it_should_be, high = (drawn.cmap(drawn.norm(value))[:3] for value in (-3, 0, 3))
+    assert low[0] > low[2] + 0.3  # red
+    assert high[2] > high[0] + 0.3  # blue
+    assert min(as_it_should_be) > 0.9  # white
+    (line,) = axis.collections[0].get_paths()
+    assert line.vertices.max() < 6  # around what is low alone
+    axis = Figure().subplots()
+    figures.draw_deviation(axis, values + 3)
+    assert not axis.collections
+
+
+def test_a_map_that_is_drawn_smaller_is_averaged():
+    """Every other pixel is high: dropping pixels would give all or nothing."""
+    checkers = np.indices((320, 320)).sum(0) % 2
+    figure = Figure(figsize=(1, 1), dpi=80)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    draw_map(axis, checkers, "gray")
+    middle = pixels(figure)[10:-10, 10:-10]
+    assert 100 < middle.min()
+    assert middle.max() < 156
