@@ -17,9 +17,10 @@ import plqlite
 from plqlite.console import printable, run
 from plqlite.experiments.icao import REFERENCE
 from plqlite.experiments.scripts import ScriptParser, load_largest_face
-from plqlite.experiments.tables import locked, remove_unfinished, write_table
+from plqlite.experiments.tables import write_table
 from plqlite.faces import PHOTO_SUFFIXES
 from plqlite.figures import save_figure, show
+from plqlite.locks import locked, remove_unfinished
 from plqlite.regions import reference_statistics_of
 
 HOW = {

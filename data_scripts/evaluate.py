@@ -61,10 +61,11 @@ from plqlite.experiments.icao import align_simulated
 from plqlite.experiments.rivals import Map, all_rivals
 from plqlite.experiments.scripts import ScriptParser, about, load_largest_face
 from plqlite.experiments.statistics import mean_over_identities
-from plqlite.experiments.tables import append_rows, locked, open_table, read_table
+from plqlite.experiments.tables import append_rows, open_table, read_table
 from plqlite.experiments.versions import with_degraded
 from plqlite.faces import NoFaceFound, UnreadableImage, largest_face, read_image
 from plqlite.files import write_text
+from plqlite.locks import locked
 
 KEY: dict[str, type] = {"model": str, "image": str, "sha256": str}
 SCORED = KEY | {"version": str, "embedding": str, **dict.fromkeys(SCORES, float)}

@@ -24,9 +24,10 @@ from plqlite.experiments.build import write_png
 from plqlite.experiments.icao import REFERENCE, simulate_all
 from plqlite.experiments.noncompliance import NON_COMPLIANCES, Simulated
 from plqlite.experiments.scripts import ScriptParser
-from plqlite.experiments.tables import lock_of, locked, remove_unfinished, write_table
+from plqlite.experiments.tables import write_table
 from plqlite.faces import Face, mask_to_rgb, read_image
 from plqlite.figures import save_figure
+from plqlite.locks import lock_of, locked, remove_unfinished
 
 
 def contact_sheet(photos: Mapping[str, np.ndarray], box: np.ndarray, columns: int = 7) -> Figure:

@@ -20,7 +20,7 @@ from sklearn.datasets import fetch_lfw_people
 from plqlite.console import run
 from plqlite.experiments.dataset import photos_of
 from plqlite.experiments.scripts import ScriptParser, prepare_and_report
-from plqlite.experiments.tables import locked
+from plqlite.locks import locked
 
 
 def download(folder: Path) -> Path:

@@ -1,10 +1,16 @@
 """Start the command line: python -m plqlite, or plqlite."""
 
+import sys
+
 from plqlite import console
 
 
 def main() -> int:
     """Import what takes seconds only now, when Ctrl-C ends the program in one line."""
+    if sys.argv[1:2] == ["score"]:
+        from plqlite.scale import commands
+
+        return commands.main(sys.argv[2:])
     from plqlite import command_line
 
     return command_line.main()

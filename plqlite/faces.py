@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LARGEST = 10**8  # pixels of a photo: it is held as RGB, four times at most
 # Modes that Pillow converts into no other one.
 OTHER_MODES = {"La": "LA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}
+HEIF = (".heic", ".heif")
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
 
 Photo = str | Path | bytes | np.ndarray | Image.Image  # what `read_image` takes
@@ -40,6 +41,11 @@ REGIONS: dict[str, Box] = {
     "mouth": (36, 80, 76, 100),
     "chin": (28, 100, 84, 120),
 }
+
+# The numbers of a `Face` as columns of a table; left as the viewer sees it.
+BOX = ("left", "top", "right", "bottom")
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+FACE_COLUMNS = (*BOX, *(f"{point}_{axis}" for point in LANDMARKS for axis in "xy"))
 
 BOTH_EYES = "both eyes"  # the mean of the two: glasses cover both, and a shadow or hair mostly one
 
@@ -90,6 +96,12 @@ class Alignment:
         self.crop, self.regions = crop, regions
         functools.update_wrapper(self, crop)  # takes over name and docstring
 
+    def __reduce__(self) -> str:
+        """Let worker processes find it by its name: pickle would take the function that it wraps for it."""
+        if self.name is None:
+            raise TypeError("An alignment without a name cannot go to other processes: take workers=0.")
+        return self.name
+
     def __call__(self, photo: np.ndarray, face: Face, *size: int) -> np.ndarray:
         """Return the crop of a face in a photo; without a size, the function's own default."""
         return self.crop(photo, face, *size)
@@ -136,6 +148,7 @@ def read_image(source: Photo) -> np.ndarray:
         return _pil_to_rgb(source)
     if not isinstance(source, bytes):
         require_file(Path(source))
+        _learn_heif(Path(source).suffix.lower())
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > LARGEST:  # known before any pixel is decoded
@@ -144,9 +157,18 @@ def read_image(source: Photo) -> np.ndarray:
     # What Pillow raises for broken files differs from format to format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         name = "The uploaded file" if isinstance(source, bytes) else source
-        raise UnreadableImage(
-            f"{name} cannot be read as an image ({error}): save it again as PNG or JPEG."
-        ) from error
+        heif = not isinstance(source, bytes) and Path(source).suffix.lower() in HEIF
+        what = "run  pip install pillow-heif  or save it" if heif else "save it again"
+        message = f"{name} cannot be read as an image ({error}): {what} as PNG or JPEG."
+        raise UnreadableImage(message) from error
+
+
+def _learn_heif(suffix: str) -> None:
+    """Have Pillow read what iPhones write, if its plugin for that is installed."""
+    if suffix in HEIF and find_spec("pillow_heif"):
+        import pillow_heif  # not among our dependencies
+
+        pillow_heif.register_heif_opener()
 
 
 def _pil_to_rgb(image: Image.Image) -> np.ndarray:

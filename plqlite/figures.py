@@ -130,13 +130,16 @@ def grid(
     return figure
 
 
-def strip(panels: Mapping[str, torch.Tensor], alt: str, colours: str = COLOUR_BLIND_SAFE) -> Figure:
+def strip(
+    panels: Mapping[str, torch.Tensor], alt: str, label: str = "", colours: str = COLOUR_BLIND_SAFE
+) -> Figure:
     """Draw images and maps in one row, such as the map for several values of γ: what a panel does, on paper.
 
     Parameters
     ----------
     panels : title -> an image (3, H, W), RGB 0..255, or a map (H, W), 0..1
     alt : what there is to see, see `describe`
+    label : of the colour bar of the maps
     colours : a matplotlib colour map
 
     Returns
@@ -160,7 +163,7 @@ def strip(panels: Mapping[str, torch.Tensor], alt: str, colours: str = COLOUR_BL
         axis.set_title(title, fontsize=9)
         axis.set_axis_off()
     if drawn is not None:
-        figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+        figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, label=label)
     describe(figure, alt)
     return figure
 
@@ -237,7 +240,7 @@ def draw_gauge(axis: Axes, explanation: Explanation) -> None:
         counts, edges = np.histogram(development, bins=20, range=(0, 1))
         axis.bar(edges[:-1], counts / counts.max(), width=0.05, align="edge", color="0.82")
         axis.set_xlabel("how good (grey: development photos)", fontsize=7, color="0.35")
-    axis.axvline(explanation.scaled_quality.item(), color="tab:red", linewidth=2.5)
+    axis.axvline(explanation.scaled_quality.item(), color="black", linewidth=2.5)
     axis.set_title(label_of(explanation), fontsize=9)
 
 

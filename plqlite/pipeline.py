@@ -99,5 +99,5 @@ def _draw_arrows(axes: np.ndarray) -> None:
     """Draw an arrow from each stage to the next, between the axes."""
     for row in axes:
         for axis in row[1:]:
-            arrow = {"arrowstyle": "->", "color": "tab:red", "linewidth": 1.5}
+            arrow = {"arrowstyle": "->", "color": "0.3", "linewidth": 1.5}
             axis.annotate("", (-0.03, 0.5), (-0.19, 0.5), xycoords="axes fraction", arrowprops=arrow)

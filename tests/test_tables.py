@@ -5,15 +5,8 @@ import sys
 import pandas as pd
 import pytest
 
-from plqlite.experiments.tables import (
-    InUse,
-    append_rows,
-    lock_of,
-    locked,
-    open_table,
-    read_table,
-    write_table,
-)
+from plqlite.experiments.tables import append_rows, open_table, read_table, write_table
+from plqlite.locks import InUse, lock_of, locked
 
 COLUMNS = {"name": str, "count": int, "value": float}
 ROWS = [
@@ -126,7 +119,7 @@ def test_reading_leaves_a_row_that_is_being_written(table):
 HOLD = """
 import sys, time
 from pathlib import Path
-from plqlite.experiments.tables import locked
+from plqlite.locks import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

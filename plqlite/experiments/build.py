@@ -10,8 +10,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from plqlite.experiments.tables import append_rows, locked, open_table, remove_unfinished, write_table
+from plqlite.experiments.tables import append_rows, open_table, write_table
 from plqlite.files import require_file, sha256, write_aside
+from plqlite.locks import locked, remove_unfinished
 
 SKIPPED: dict[str, type] = {"image": str, "error": str, "reason": str, "sha256": str}
 

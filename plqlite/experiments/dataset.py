@@ -10,16 +10,13 @@ import pandas as pd
 
 from plqlite.experiments.build import Made, build, inside
 from plqlite.experiments.tables import read_table
-from plqlite.faces import PHOTO_SUFFIXES, Face, largest_face, read_image
+from plqlite.faces import FACE_COLUMNS, PHOTO_SUFFIXES, Face, largest_face, read_image
 from plqlite.files import write_text
 from plqlite.networks.model import FaceModel
 
-BOX = ("left", "top", "right", "bottom")
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left as the viewer sees it
-FACE = (*BOX, *(f"{point}_{axis}" for point in LANDMARKS for axis in "xy"))
 INDEX: dict[str, type] = {
     **{"image": str, "identity": str, "source": str},
-    **dict.fromkeys(FACE, float),
+    **dict.fromkeys(FACE_COLUMNS, float),
     **{"sha256": str},
 }
 
@@ -139,7 +136,7 @@ def prepare(
     def make(image: str, loaded: tuple[np.ndarray, Face]) -> Made:
         photo, face = loaded
         row = {"image": image, "identity": identity_of(image), "source": photos[image].name}
-        row |= zip(FACE, [*face.box, *face.landmarks.flatten()], strict=True)
+        row |= zip(FACE_COLUMNS, [*face.box, *face.landmarks.flatten()], strict=True)
         return row, {model.name: model.align(photo, face, model.size) for model in models}
 
     return build(folder, photos, INDEX, [model.name for model in models], load, make)

@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.statistics import localisation_auc, pixel_change, quality_change
-from plqlite.experiments.tables import append_rows, locked, open_table
+from plqlite.experiments.tables import append_rows, open_table
 from plqlite.explanation import Explanation, explain
+from plqlite.locks import locked
 from plqlite.networks.model import FaceModel, load_face
 
 Colour = Sequence[float] | Callable[[torch.Tensor], Sequence[float]]

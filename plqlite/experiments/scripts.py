@@ -16,9 +16,10 @@ import torch
 
 from plqlite.console import printable
 from plqlite.experiments.dataset import aligned_faces, find_photos, name_in, photos_of, prepare
-from plqlite.experiments.tables import locked, open_table
+from plqlite.experiments.tables import open_table
 from plqlite.experiments.versions import listed_faces
 from plqlite.faces import largest_face, read_image
+from plqlite.locks import locked
 from plqlite.networks.model import FaceModel
 from plqlite.networks.zoo import load_model
 

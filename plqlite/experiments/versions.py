@@ -19,8 +19,9 @@ from plqlite.experiments.dataset import identity_of
 from plqlite.experiments.degradations import degraded_versions
 from plqlite.experiments.icao import Crop, align_simulated
 from plqlite.experiments.noncompliance import Simulated
-from plqlite.experiments.tables import append_rows, locked, open_table, read_table
+from plqlite.experiments.tables import append_rows, open_table, read_table
 from plqlite.faces import Face, NoFaceFound, UnreadableImage, largest_face, read_image
+from plqlite.locks import locked
 from plqlite.networks.model import FaceModel
 
 # The hash is that of the photo: one that has changed is measured again. Version "" is the photo as it is.

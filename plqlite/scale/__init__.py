@@ -1,0 +1,1 @@
+"""Whole data sets: score a folder, resume, report, and run on Ray."""

@@ -1,0 +1,192 @@
+"""Score a data set: worker processes read and align, the device explains batches, shards keep the rows."""
+
+import itertools
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from plqlite.locks import locked, remove_unfinished
+from plqlite.networks.model import FaceModel
+from plqlite.scale.crops import Options, Prepared, prepare
+from plqlite.scale.inputs import Item, find_items
+from plqlite.scale.scorer import Scorer, schema
+from plqlite.scale.shards import Done, Shards, agree
+
+PLAIN = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+class Counts(NamedTuple):
+    """What a run has done."""
+
+    files: int  # scored now, those with errors too
+    faces: int
+    errors: int
+    before: int  # files that an earlier run had scored
+
+
+def score(
+    source: str | Path,
+    out: str | Path,
+    model: FaceModel,
+    every: bool = False,
+    smallest: float = 0,
+    aligned: bool = False,
+    maps: bool = False,
+    workers: int = 1,
+    batch: int = 32,
+    engine: str = "processes",
+    address: str | None = None,
+    gpus: float = 0,
+) -> Counts:
+    """Score all images of a folder or an index, into Parquet shards; resume where an earlier run stopped.
+
+    Each file has a row for each of its faces, or one with an error, and no file has them twice, whenever a
+    run is killed. Memory does not grow with the number of files.
+
+    Parameters
+    ----------
+    source : folder, or index (.csv or .parquet); see `plqlite.scale.inputs.find_items`
+    out : folder for part-000000.parquet and so on, and _settings.json
+    model : decides on size and alignment
+    every : score each face of a photo, not only the largest
+    smallest : width in pixels of the smallest face that counts
+    aligned : files are crops of the model's size
+    maps : keep pattern and P, as bytes
+    workers : processes that read, detect and align; with 0 this process does it itself; on Ray, actors that
+        explain
+    batch : files at a time
+    engine : "processes" of this machine, or "ray"
+    address, gpus : of the Ray cluster, and for each of its actors; see `plqlite.scale.on_ray.row_batches`
+
+    Returns
+    -------
+    Counts
+
+    Raises
+    ------
+    InUse
+        Another run is writing there.
+    ValueError
+        The folder was filled with other settings.
+    OSError
+        Source or folder cannot be read or written; a worker process has died.
+
+    Examples
+    --------
+    >>> import plqlite, tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.fromarray(plqlite.sample_faces()["astronaut"]).save(folder / "astronaut.png")
+    >>> score(folder, folder / "scores", plqlite.sface(), workers=0)
+    Counts(files=1, faces=1, errors=0, before=0)
+    """
+    out = Path(out)
+    options = Options(model.align, model.size, every, smallest, aligned)
+    total = sum(1 for _ in find_items(source, out))  # also: is the source there?
+    with locked(out / "scores"):
+        remove_unfinished(out)
+        agree(out, settings_of(model, options, maps))
+        done = Done(out)
+        items = (item for item in find_items(source, out) if item.file not in done)
+        if engine == "ray":
+            from plqlite.scale.on_ray import row_batches  # takes seconds, and may not be installed
+
+            batches = row_batches(items, options, model, maps, batch, workers, gpus, address)
+        else:
+            batches = map(Scorer(model, maps), prepared_batches(items, options, workers, batch))
+        files = faces = errors = 0
+        with Shards(out, schema(maps)) as shards:
+            for rows in progress(batches, total, len(done)):
+                shards.add(rows)
+                files += files_in(rows)
+                errors += sum("error" in row for row in rows)
+                faces += sum("quality" in row for row in rows)
+    return Counts(files, faces, errors, len(done))
+
+
+def files_in(rows: list[dict]) -> int:
+    """Return how many files some rows are of.
+
+    Examples
+    --------
+    >>> files_in([{"file": b"1.jpg"}, {"file": b"1.jpg"}, {"file": b"2.jpg"}])
+    2
+    """
+    return len({row["file"] for row in rows})
+
+
+def settings_of(model: FaceModel, options: Options, maps: bool) -> dict:
+    """Return what the rows of a folder depend on."""
+    scaling = model.scaling and asdict(model.scaling)
+    chosen = {"every": options.every, "smallest": float(options.smallest), "aligned": options.aligned}
+    return {"model": model.name, **model.identity, "scaling": scaling, **chosen, "maps": maps}
+
+
+class _Photos(Dataset):
+    """What torch's worker processes ask for items."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __getitem__(self, item: Item) -> Prepared:
+        return prepare(item, self.options)
+
+
+def prepared_batches(
+    items: Iterable[Item], options: Options, workers: int, batch: int
+) -> Iterator[list[Prepared]]:
+    """Read and align files in worker processes, a few batches ahead; yield them in order.
+
+    Raises
+    ------
+    OSError
+        A worker process has died.
+    """
+    items = iter(items)
+    batches = iter(lambda: list(itertools.islice(items, batch)), [])  # until there are none
+    loader = DataLoader(
+        _Photos(options),
+        batch_sampler=batches,  # any iterable will do
+        collate_fn=list,
+        num_workers=workers,
+        worker_init_fn=_be_quiet,
+        multiprocessing_context="spawn" if workers else None,  # to fork a process with threads may hang
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        message = "what was scored stays: run it again, with fewer workers if memory is short."
+        raise OSError(f"A worker process has died ({error}); {message}") from error
+
+
+def _be_quiet(_: int) -> None:
+    """Let no warning of a worker process get into the progress; what matters is in the rows."""
+    warnings.simplefilter("ignore")
+
+
+def progress(batches: Iterable[list], total: int, done: int) -> Iterator[list]:
+    """Yield batches of rows, and say how far they are: a bar on a terminal, else a line now and then."""
+    terminal = sys.stderr.isatty()
+    start = said = time.monotonic()
+    with tqdm(total=total, initial=done, unit="file", disable=not terminal) as bar:
+        first = done
+        for batch in batches:
+            yield batch
+            done += files_in(batch)
+            bar.update(done - bar.n)
+            now = time.monotonic()
+            if not terminal and now - said > PLAIN:
+                rate, said = (done - first) / (now - start), now
+                minutes = (total - done) / rate / 60
+                print(
+                    f"{done} of {total} files, {rate:.1f} a second, {minutes:.0f} min left", file=sys.stderr
+                )
