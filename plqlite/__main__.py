@@ -7,10 +7,11 @@ from plqlite import console
 
 def main() -> int:
     """Import what takes seconds only now, when Ctrl-C ends the program in one line."""
-    if sys.argv[1:2] == ["score"]:
-        from plqlite.scale import commands
+    name, *arguments = [*sys.argv[1:], ""]
+    if name in ("score", "report"):
+        from plqlite.scale.commands import COMMANDS
 
-        return commands.main(sys.argv[2:])
+        return COMMANDS[name](arguments[:-1])
     from plqlite import command_line
 
     return command_line.main()

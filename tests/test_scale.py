@@ -243,7 +243,7 @@ def test_every_file_has_its_row(photos, tmp_path):
     assert r"no utf-8 \xff.png" in set(rows["path"])
     assert "two\nlines é.png" in set(rows["path"])
     assert rows["quality"].notna().sum() == 43
-    pd.testing.assert_frame_equal(pd.read_parquet(out), shards.read_rows(out).to_pandas())
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "scores"), shards.read_rows(out).to_pandas())
 
 
 def test_another_run_does_only_what_is_new(photos, tmp_path):
@@ -409,7 +409,7 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, 
     assert process.returncode == 0, errors
     assert f"{kept[-1]} before" in printed
     pd.testing.assert_frame_equal(table(out), undisturbed, rtol=1e-4, atol=1e-5)
-    assert not list(out.glob("*.part"))
+    assert not list(out.rglob("*.part"))
 
 
 def quick_shards(folder):
@@ -432,7 +432,7 @@ def test_ctrl_c_keeps_what_was_scored(crops, tmp_path):
     out = tmp_path / "out"
     process = command(crops, out, "--batch", "8", "--workers", "1")
     deadline = time.monotonic() + 600
-    while not (out / "_settings.json").exists() and time.monotonic() < deadline:
+    while not (out / "settings.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(8)
     os.killpg(process.pid, signal.SIGINT)

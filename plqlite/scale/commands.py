@@ -1,4 +1,4 @@
-"""Command line: plqlite score FOLDER --out DIR."""
+"""Command line: plqlite score FOLDER --out DIR, and plqlite report DIR."""
 
 import argparse
 import os
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from plqlite.console import printable
 from plqlite.networks.zoo import BUILDERS, load_model
+from plqlite.scale.report import report
 from plqlite.scale.runner import score
+from plqlite.scale.shards import read_settings
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -40,7 +42,7 @@ def workers() -> int:
     return os.cpu_count() or 1
 
 
-def main(arguments: list[str]) -> int:
+def main_of_score(arguments: list[str]) -> int:
     """Score a data set; return 0, since files with errors have rows that say so."""
     options = parse(arguments)
     with warnings.catch_warnings():
@@ -65,3 +67,20 @@ def main(arguments: list[str]) -> int:
         f"errors), {counts.before} before"
     )
     return 0
+
+
+def main_of_report(arguments: list[str]) -> int:
+    """Write a page about a scored data set."""
+    parser = argparse.ArgumentParser(
+        prog="plqlite report", description="Show in one HTML page what a scored data set is like."
+    )
+    parser.add_argument("out", metavar="DIR", type=Path, help="folder that plqlite score has filled")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="(default: DIR/report.html)")
+    parser.add_argument("--model", metavar="NAME", help="that scored it, if it was an .onnx file: its path")
+    options = parser.parse_args(arguments)
+    model = load_model(options.model or read_settings(options.out)["model"])
+    print(f"wrote {printable(report(options.out, model, options.page))}")
+    return 0
+
+
+COMMANDS = {"score": main_of_score, "report": main_of_report}

@@ -23,6 +23,17 @@ class Item(NamedTuple):
         return os.fsencode(self.name)
 
 
+def as_text(name: str) -> str:
+    r"""Return the name of a file as a text can hold it: bytes that are no UTF-8 are escaped.
+
+    Examples
+    --------
+    >>> as_text("a\udcff.jpg")
+    'a\\xff.jpg'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def find_items(source: str | Path, leave_out: str | Path | None = None) -> Iterator[Item]:
     """Find what is to be scored, one by one, so that millions of files take no memory.
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from plqlite.locks import locked, remove_unfinished
 from plqlite.networks.model import FaceModel
 from plqlite.scale.crops import Options, Prepared, prepare
-from plqlite.scale.inputs import Item, find_items
+from plqlite.scale.inputs import Item, as_text, find_items
 from plqlite.scale.scorer import Scorer, schema
 from plqlite.scale.shards import Done, Shards, agree
 
@@ -53,7 +53,7 @@ def score(
     Parameters
     ----------
     source : folder, or index (.csv or .parquet); see `plqlite.scale.inputs.find_items`
-    out : folder for part-000000.parquet and so on, and _settings.json
+    out : folder for scores/part-000000.parquet and so on, and settings.json
     model : decides on size and alignment
     every : score each face of a photo, not only the largest
     smallest : width in pixels of the smallest face that counts
@@ -92,7 +92,7 @@ def score(
     total = sum(1 for _ in find_items(source, out))  # also: is the source there?
     with locked(out / "scores"):
         remove_unfinished(out)
-        agree(out, settings_of(model, options, maps))
+        agree(out, settings_of(model, options, maps) | {"source": place_of(source)})
         done = Done(out)
         items = (item for item in find_items(source, out) if item.file not in done)
         if engine == "ray":
@@ -127,6 +127,12 @@ def settings_of(model: FaceModel, options: Options, maps: bool) -> dict:
     scaling = model.scaling and asdict(model.scaling)
     chosen = {"every": options.every, "smallest": float(options.smallest), "aligned": options.aligned}
     return {"model": model.name, **model.identity, "scaling": scaling, **chosen, "maps": maps}
+
+
+def place_of(source: str | Path) -> str:
+    """Return the folder that the names of items are relative to."""
+    source = Path(source).resolve()
+    return as_text(str(source if source.is_dir() else source.parent))
 
 
 class _Photos(Dataset):

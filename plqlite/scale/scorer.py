@@ -12,6 +12,7 @@ from plqlite.faces import BOTH_EYES, FACE_COLUMNS, REGIONS
 from plqlite.networks.model import FaceModel
 from plqlite.regions import beyond_alarms, region_z_scores
 from plqlite.scale.crops import Prepared
+from plqlite.scale.inputs import as_text
 
 PARTS = (*REGIONS, BOTH_EYES)
 Z = tuple("z_" + part.replace(" ", "_") for part in PARTS)
@@ -60,9 +61,9 @@ class Scorer:
         numbers = iter(self._numbers(crops) if len(crops) else [])
         rows = []
         for item, _, faces, error in batch:
-            common = {"file": item.file, "path": _text(item.name), "identity": item.identity}
+            common = {"file": item.file, "path": as_text(item.name), "identity": item.identity}
             if error is not None:
-                rows.append(common | {"error": _text(error)})
+                rows.append(common | {"error": as_text(error)})
             rows += [common | _place(number, face) | next(numbers) for number, face in enumerate(faces)]
         return rows
 
@@ -99,11 +100,6 @@ def _place(number: int, face: Any) -> dict:  # noqa: ANN401  # a Face, or None
         return {"face": number}
     where = [*face.box, *face.landmarks.flatten(), face.score]
     return {"face": number} | dict(zip((*FACE_COLUMNS, "detector"), map(float, where), strict=True))
-
-
-def _text(name: str) -> str:
-    """Return a name as a text can hold it: bytes that are no UTF-8 are escaped."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _bytes(maps: torch.Tensor) -> list[bytes]:

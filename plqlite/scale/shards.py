@@ -20,6 +20,8 @@ ROWS, SECONDS = 1024, 60.0  # a shard is written when it has so many rows, or af
 def agree(out: Path, settings: dict) -> None:
     """Write with which settings a folder is filled, or refuse to go on with others.
 
+    Where the photos are, `source`, may change: they may have been moved.
+
     Raises
     ------
     ValueError
@@ -34,12 +36,12 @@ def agree(out: Path, settings: dict) -> None:
     Traceback (most recent call last):
     ValueError: ... was filled with model 'sface', not 'facenet': take another folder.
     """
-    path = out / "_settings.json"
+    path = out / "settings.json"
     if not path.exists():
         write_text(path, json.dumps(settings, indent=1))
         return
     known, wanted = read_settings(out), json.loads(json.dumps(settings))
-    for name in [*known, *wanted]:
+    for name in [each for each in [*known, *wanted] if each != "source"]:
         old, new = known.get(name), wanted.get(name)
         if old != new:
             raise ValueError(f"{out} was filled with {name} {old!r}, not {new!r}: take another folder.")
@@ -53,20 +55,20 @@ def read_settings(out: Path) -> dict:
     ValueError
         There are none, or they are damaged.
     """
-    path = out / "_settings.json"
+    path = out / "settings.json"
     try:
         return dict(json.loads(path.read_text("utf-8")))
     except FileNotFoundError as error:
         raise ValueError(
-            f"{out} holds no _settings.json: fill it with  plqlite score … --out {out}"
+            f"{out} holds no settings.json: fill it with  plqlite score … --out {out}"
         ) from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete the folder and start again.") from error
 
 
 def shards_of(out: Path) -> list[Path]:
-    """Return the shards of a folder, in order."""
-    return sorted(out.glob("part-*.parquet"))
+    """Return the shards of a folder, in order; pandas and DuckDB can read DIR/scores as one table."""
+    return sorted((out / "scores").glob("part-*.parquet"))
 
 
 def read_rows(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,6 +150,7 @@ class Shards:
         self.since = time.monotonic()
         numbers = [int(path.stem.removeprefix("part-")) for path in shards_of(out)]
         self.number = max(numbers, default=-1) + 1
+        (out / "scores").mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "Shards":
         return self
@@ -166,9 +169,9 @@ class Shards:
         """Write what has been collected as a shard."""
         if self.rows:
             table = pa.Table.from_pylist(self.rows, self.schema)
-            path = self.out / f"part-{self.number:06}.parquet"
+            path = self.out / "scores" / f"part-{self.number:06}.parquet"
             write_aside(path, lambda file: pyarrow.parquet.write_table(table, file))
-            _to_disk(self.out)
+            _to_disk(path.parent)
             self.rows, self.number = [], self.number + 1
         self.since = time.monotonic()
 
