@@ -4,8 +4,8 @@
 
 NAME is 00_quickstart or solutions/00_quickstart (default: all of them, solutions too). The seconds go to
 docs/times.csv and to the header of the chapter, and so do the minutes that reading takes: a minute for 200
-words, of prose and of code, and one for each figure; exercises say their own. A notebook that fails, or that
-says ✗, keeps its old files.
+words, of prose and of unfolded code, and one for each figure; exercises say their own. A notebook that fails,
+or that says ✗, keeps its old files.
 
 --check writes nothing: it prints where the text that comes out differs from what is stored.
 """
@@ -57,7 +57,8 @@ def run(script: str, folder: Path) -> tuple[nbformat.NotebookNode, float]:
 
 def minutes_to_read(notebook: nbformat.NotebookNode) -> tuple[int, int]:
     """Return the minutes that it takes to read a chapter, and those of its exercises."""
-    sources = [cell.source for cell in notebook.cells]
+    unfolded = [each for each in notebook.cells if "hide-input" not in each.metadata.get("tags", [])]
+    sources = [cell.source for cell in unfolded]
     start = next((i for i, source in enumerate(sources) if source.startswith("## Exercises")), len(sources))
     words = sum(len(source.split()) for source in sources[:start])
     exercises = sum(int(found[3]) for found in EXERCISE.findall("\n".join(sources[start:])))

@@ -51,7 +51,7 @@ plqlite.show(images, explanation, ["SFace"])
 # From left to right:
 #
 # 1. **The face** as the network sees it. `load_face` has found it in the photo, turned it upright and cropped it the way this network was trained to see faces.
-# 2. **How good?** The red line is the score of this photo, from 0 (poor) to 1 (good). The grey bars are the scores of other photos, for comparison: most are to the left of the line, so this photo is better than most.
+# 2. **How good?** The black line is the score of this photo, from 0 (poor) to 1 (good). The grey bars are the scores of other photos, for comparison: most are to the left of the line, so this photo is better than most.
 # 3. **Where?** The *pattern*. What the network makes of this face depends on the yellow pixels, and hardly on the blue ones. The pattern does not say how good the photo is.
 # 4. **Both at once:** the pattern laid over the face. A part of the face that is unusually low, compared with other people's photos, would have a white outline, and its name would stand above. Here there is none.
 #
@@ -111,7 +111,7 @@ two = {name: portraits[name] for name in ("astronaut", "grace_hopper")}
 pipeline(facenet, two)
 
 # %% [markdown]
-# *From left to right: the photo; the face, aligned and cropped; a hundred embeddings of it, each with another half of the network's features switched off, drawn as they lie around their mean (true distances, directions flattened to two dimensions); the quality that follows from their scatter (red) among those of other photos (grey); how strongly each pixel affects it (logarithmic, the whiter the more); and the map.* Grace Hopper's embeddings scatter more widely, so her quality is lower, and her map darker.
+# *From left to right: the photo; the face, aligned and cropped; a hundred embeddings of it, each with another half of the network's features switched off, drawn as they lie around their mean (true distances, directions flattened to two dimensions); the quality that follows from their scatter (black line) among those of other photos (grey); how strongly each pixel affects it (logarithmic, the whiter the more); and the map.* Grace Hopper's embeddings scatter more widely, so her quality is lower, and her map darker.
 #
 # You will meet the three steps in every notebook.
 #
@@ -121,7 +121,7 @@ pipeline(facenet, two)
 #
 # (Nothing is switched off in practice: for these networks the mean over all possible draws has a formula, which gives the same number each time. With `passes=100`, `explain` does as the text says.)
 #
-# $Q$ has a narrow range, a different one for each network; $\hat Q$ spreads it over 0..1, so that 0.5 is a middling photo *for this network*. This is the red line in the picture. (Here $m = 100$ is the number of dropout passes, $d$ the Euclidean distance, $\sigma$ the logistic function, and $\alpha$ and $r$ are two constants of the network.)
+# $Q$ has a narrow range, a different one for each network; $\hat Q$ spreads it over 0..1, so that 0.5 is a middling photo *for this network*. This is the black line in the picture. (Here $m = 100$ is the number of dropout passes, $d$ the Euclidean distance, $\sigma$ the logistic function, and $\alpha$ and $r$ are two constants of the network.)
 #
 # $Q$ is the quality score of SER-FIQ: it measures utility for one network. It is not the unified quality score of OFIQ, the reference implementation of ISO/IEC 29794-5.
 #
@@ -151,7 +151,7 @@ for name, portrait in two.items():
     faces[name] = plqlite.load_face(portrait, facenet)
     explained[name] = plqlite.explain(facenet, faces[name])
 
-plqlite.grid([(faces[name][0], explained[name]) for name in faces], ["FaceNet", "FaceNet"])
+plqlite.grid([(faces[name][0], explained[name]) for name in faces], ["the astronaut", "Grace Hopper"])
 
 # %% [markdown]
 # For FaceNet her portrait is a poor one (SFace, too, finds it less useful than the astronaut's), but the pattern still shows where it looks: at her nose most of all. In the paper's style, little of that is left. (Neither map is ever stretched to its own minimum and maximum. A $P$ that is blue nearly all over *means* that the photo is poor for this network.)

@@ -18,10 +18,12 @@
 # |---|---|
 # | **Question** | Quality says how good an image is. On which pixels does the network's output depend, weighted by that quality? |
 # | **Outcome** | You can turn any face recognition network into one that outputs the quality of its image, under three readings of Eq. 3, and say which of the paper's promises each of them keeps. |
-# | **Time** | 15 minutes to read; 17 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 13 minutes to read, 55 for the exercises; 18 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
 #
 # [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. Which *pixels* does it come from? To find out, we need a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels, and would explain the new network, not the old one. One could also back-propagate through $Q$ itself: its *closed form*, in 01, is a smooth formula. The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we will measure at the end.
+#
+# We need the nine sample faces, their embeddings and their qualities, for both networks:
 
 # %%
 import matplotlib.pyplot as plt
@@ -30,6 +32,8 @@ import torch
 from scipy.stats import spearmanr
 
 import plqlite
+from plqlite.figures import describe
+from plqlite.lessons import check, claim
 
 sface, facenet = plqlite.sface(), plqlite.facenet()
 portraits = plqlite.sample_faces()
@@ -42,7 +46,8 @@ scaled = {
     m.name: plqlite.scale_quality(plqlite.ser_fiq_closed_form(m, faces[m.name]), m.scaling.alpha, m.scaling.r)
     for m in (sface, facenet)
 }
-print({name: tuple(e.shape) for name, e in embeddings.items()})
+for name, e in embeddings.items():
+    print(f"{name:<8} {e.shape[0]} embeddings of {e.shape[1]} components")
 
 # %% [markdown]
 # ## One node, one set of weights per image
@@ -106,7 +111,7 @@ class QualityRegression(torch.nn.Module):
 
 # %%
 READINGS = ("literal", "summed", "signed")
-output, size = {}, {}
+output, size = {}, {}  # M_Q(I)/Q̂ and |w|/Q̂, of each face
 for model in (sface, facenet):
     e, q = embeddings[model.name], scaled[model.name]
     for reading in READINGS:
@@ -114,17 +119,33 @@ for model in (sface, facenet):
         output[model.name, reading] = QualityRegression(model, w)(faces[model.name]) / q
         size[model.name, reading] = w.abs().amax(1) / q
 
-    print(f"{model.name:<14}" + " ".join(READINGS))
+    print(f"{model.name:<14}" + "".join(f"{reading:>9}" for reading in READINGS))
     for number, name in enumerate(portraits):
-        print(
-            f"  {name:<12}" + "".join(f"{output[model.name, reading][number]:7.2f}" for reading in READINGS)
-        )
-
-# %% [markdown]
-# The output of `literal` is nowhere near the quality, and its sign can be either. `summed` and `signed` return the quality. Now the size of the weights behind these outputs, again per unit of $\hat Q$:
+        multiples = [round(output[model.name, reading][number].item(), 2) + 0.0 for reading in READINGS]
+        print(f"  {name:<12}" + "".join(f"{each:9.2f}" for each in multiples))
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
+names, one = (sface.name, facenet.name), torch.ones(len(portraits))
+literal = torch.stack([output[name, "literal"] for name in names])  # (2, 9)
+claim(
+    "signed: every output is the quality",
+    all(torch.allclose(output[name, "signed"], one, atol=1e-4, rtol=0) for name in names),
+)
+claim(
+    "summed: every output is the quality, to within 1 %",
+    all(torch.allclose(output[name, "summed"], one, atol=1e-2, rtol=0) for name in names),
+)
+claim("literal: no output is even half of the quality", literal.abs().max() < 0.5)
+claim(
+    "literal: for each network, some outputs are below 0 and some above",
+    (literal.amin(1) < 0).all() and (literal.amax(1) > 0).all(),
+)
+
+# %% [markdown]
+# Now the size of the weights behind these outputs, again per unit of $\hat Q$:
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", sharey=True)
 for axis, model in zip(axes, (sface, facenet)):
     for reading, marker in zip(READINGS, "sox"):
         axis.semilogy(size[model.name, reading], marker, label=reading, fillstyle="none", markersize=8)
@@ -132,21 +153,26 @@ for axis, model in zip(axes, (sface, facenet)):
     axis.set(title=model.name)
 axes[0].set_ylabel("|w| / Q̂")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+describe(
+    figure,
+    "Size of the weights for nine faces and two networks, on a logarithmic axis. Those of literal and signed"
+    " coincide and are nearly the same for all faces; those of summed are larger and jump up and down.",
+)
 plt.show()
 
 # %% [markdown]
-# *The weights of `summed` differ from face to face by more than a factor of ten (the axis is logarithmic), while those of the other two are nearly the same for all faces.*
+# *The axis is logarithmic. The squares of `literal` lie on the crosses of `signed`, since their weights have the same magnitude.*
 
 # %%
-for name in ("sface", "facenet"):
-    one = torch.ones(len(portraits))
-    torch.testing.assert_close(output[name, "signed"], one, atol=1e-4, rtol=0)
-    torch.testing.assert_close(output[name, "summed"], one, atol=1e-2, rtol=0)
-    assert output[name, "literal"].abs().max() < 0.5
-    assert output[name, "literal"].min() < 0 < output[name, "literal"].max()
-    assert size[name, "summed"].max() > 10 * size[name, "summed"].min()
-    for reading in ("literal", "signed"):
-        assert size[name, reading].max() < 1.2 * size[name, reading].min()
+spread = {key: (each.max() / each.min()).item() for key, each in size.items()}  # from face to face
+claim(
+    "Both networks: the largest weights of summed are more than ten times the smallest",
+    all(spread[name, "summed"] > 10 for name in names),
+)
+claim(
+    "Both networks: those of literal and signed are less than 1.2 times the smallest",
+    all(spread[name, reading] < 1.2 for name in names for reading in ("literal", "signed")),
+)
 
 # %% [markdown]
 # `summed` and `signed` return the quality; of these two, only `signed` has bounded weights. What are the bounds? An embedding has length 1, so $1 \le \lVert e\rVert_1 \le \sqrt d$ and $\hat Q/\sqrt d \le |w_k| \le \hat Q$, for `signed` and `literal` alike. $\sum e_k$ has no such lower bound: it may be 0.
@@ -156,29 +182,42 @@ for name in ("sface", "facenet"):
 # What each feature *contributes* to the output is $w_k e_k$. Here are the contributions of all 128 features of one face, sorted:
 
 # %%
-e, q = embeddings["sface"][1:2], scaled["sface"][1:2]
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
-for axis, reading in zip(axes, READINGS):
-    contribution = (node_weights(e, q, reading) * e / q)[0].sort().values
-    colours = ["tab:red" if value < 0 else "tab:green" for value in contribution]
-    axis.bar(range(e.shape[1]), contribution, width=1, color=colours)
-    axis.set(title=f"{reading}: sum {contribution.sum():.2f}", xlabel="features, sorted")
+e, q = embeddings["sface"][1:2], scaled["sface"][1:2]  # Grace Hopper
+contribution = {reading: (node_weights(e, q, reading) * e / q)[0].sort().values for reading in READINGS}
+magnitude = {reading: each.abs().sum().item() for reading, each in contribution.items()}
+print("sum of |contribution| / Q̂:", {reading: round(each) for reading, each in magnitude.items()})
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
+for axis, (reading, each) in zip(axes, contribution.items()):
+    axis.bar(range(len(each)), each, width=1, color=np.where(each < 0, "tab:red", "tab:blue"))
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set(title=f"{reading}: sum {each.sum():.2f}", xlabel="features, sorted")
 axes[0].set_ylabel("contribution / Q̂")
+describe(
+    figure,
+    "What each of 128 features contributes, sorted, under three readings. Under literal and summed, about half of the"
+    " bars are below 0 and nearly cancel the others, summed on a scale 40 times as large; under signed all are"
+    " above 0.",
+)
 plt.show()
 
 # %% [markdown]
-# *Grace Hopper and SFace; note the three vertical scales. Her $\sum e$ is near 0, so under `literal` and `summed` green and red nearly cancel, and `summed` magnifies what is left until it is 1: its features contribute many times the whole quality, about half of them for it and half against it. Under `signed` every feature adds its share, $|e_k|/\lVert e\rVert_1$.*
+# *Grace Hopper and SFace; note the three vertical scales. Her $\sum e$ is near 0, so under `literal` and `summed` the features that count for the quality (blue) and those that count against it (red) nearly cancel, and `summed` magnifies what is left until it is 1. Under `signed` every feature adds its share, $|e_k|/\lVert e\rVert_1$.*
 
 # %%
-magnitude = {r: (node_weights(e, q, r) * e / q).abs().sum().item() for r in READINGS}
-print("sum of |contribution| / Q̂:", {r: round(m) for r, m in magnitude.items()})
-assert magnitude["summed"] > 20
-assert abs(magnitude["signed"] - 1) < 1e-3
-assert (node_weights(e, q, "signed") * e > 0).all()
-assert 0.4 < (node_weights(e, q, "summed") * e < 0).float().mean() < 0.6
+claim(
+    "summed: in magnitude, the features contribute more than 20 times the quality", magnitude["summed"] > 20
+)
+against = [(contribution[reading] < 0).float().mean().item() for reading in ("literal", "summed")]
+claim("literal and summed: 40 to 60 % of them count against it", all(0.4 < share < 0.6 for share in against))
+claim(
+    "signed: every feature counts for it, and together they are the quality",
+    (contribution["signed"] > 0).all() and abs(magnitude["signed"] - 1) < 1e-3,
+)
 
 # %% [markdown]
-# Under each reading all $|w_k|$ of an image are equal, so all features are "equally important" in the sense of having the same weight. Only under `signed` does every feature also count *for* the quality; under the other two about half of them count against it.
+# Under each reading all $|w_k|$ of an image are equal, so all features are "equally important" in the sense of having the same weight. Only under `signed` does every feature also count *for* the quality.
 #
 # ## What recognition cannot see
 #
@@ -189,29 +228,36 @@ generator = torch.Generator().manual_seed(0)
 e = embeddings["sface"]
 rotations = [torch.linalg.qr(torch.randn(128, 128, generator=generator)).Q for _ in range(300)]
 turned = torch.stack([e @ rotation for rotation in rotations])  # (300, 9, 128)
-
-for each in turned[:10]:
-    torch.testing.assert_close(each @ each.T, e @ e.T, atol=1e-5, rtol=0)  # all cosines stay
+claim(
+    "In all 300 rotated networks, the cosine of any two faces is what it was",
+    torch.allclose(turned @ turned.mT, e @ e.T, atol=1e-5, rtol=0),
+)
 
 weight = {
     "summed": 1 / turned.sum(-1).abs()[:, 0],
     "signed": 1 / turned.abs().sum(-1)[:, 0],
-}  # the astronaut: (300,)
+}  # |w|/Q̂ of the astronaut: (300,)
 ratio = {reading: (w.quantile(0.95) / w.quantile(0.05)).item() for reading, w in weight.items()}
+print(f"95th / 5th percentile: summed {ratio['summed']:.0f}, signed {ratio['signed']:.1f}")
+claim("summed: the size of the weights varies more than tenfold", ratio["summed"] > 10)
+claim("signed: it varies less than 1.2-fold", ratio["signed"] < 1.2)
 
-figure, axis = plt.subplots(figsize=(6, 2.8))
-for reading, colour in (("summed", "tab:red"), ("signed", "tab:green")):
-    axis.hist(weight[reading].log10().numpy(), 40, range=(-1.5, 2), color=colour, alpha=0.7, label=reading)
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
+for reading, colour, hatch in (("summed", "tab:orange", "///"), ("signed", "tab:green", "")):
+    values = weight[reading].log10().numpy()
+    axis.hist(values, 40, range=(-1.5, 2), facecolor=colour, edgecolor="white", hatch=hatch, label=reading)
 axis.set(xlabel="log10 of |w| / Q̂ of the astronaut, SFace rotated at random", ylabel="rotations")
 axis.legend()
+describe(
+    figure,
+    "Histogram of the size of the weights over 300 rotations of the embedding space, on a logarithmic axis."
+    " signed is one narrow column; summed spreads over about two powers of ten.",
+)
 plt.show()
 
-print(f"95th / 5th percentile: summed {ratio['summed']:.0f}, signed {ratio['signed']:.1f}")
-assert ratio["summed"] > 10
-assert ratio["signed"] < 1.2
-
 # %% [markdown]
-# *The same photo, and networks that all recognise equally well. Under `summed` the size of the weights varies more than tenfold: it depends on where the axes happen to be. Under `signed` it hardly changes.*
+# *The same photo, and networks that all recognise equally well. Under `summed` the size of the weights depends on where the axes happen to be; under `signed` it hardly does.*
 #
 # That is the *size*. What about the *pattern* of the map? The signs of the features depend on the axes too, so compare the `signed` maps of several rotated networks: pixel by pixel, and averaged over 8×8 pixels.
 
@@ -231,8 +277,8 @@ others = ~np.eye(5, dtype=bool)
 print(
     f"rank correlation of two maps: pixels {by_pixel[others].mean():.1f}, regions of 8×8 {by_region[others].mean():.1f}"
 )
-assert by_pixel[others].max() < 0.85
-assert by_region[others].min() > 0.8
+claim("Pixel by pixel, any two of the five maps correlate by less than 0.85", by_pixel[others].max() < 0.85)
+claim("By region, any two correlate by more than 0.8", by_region[others].min() > 0.8)
 
 # %% [markdown]
 # The patterns agree by region, but only loosely by single pixel. `signed` fixes the scale, but no reading of Eq. 3 is independent of the choice of axes. **Read maps by region, not by pixel.** [Notebook 08](08_exploding_gradients.ipynb) shows the maps that `summed` spoils.
@@ -251,7 +297,7 @@ e, q = sface(images), scaled["sface"][:1]
 (node,) = torch.autograd.grad(quality_node(e, node_weights(e, q)).sum(), images, retain_graph=True)
 (logarithm,) = torch.autograd.grad(e.abs().sum().log(), images)
 difference = (node - q * logarithm).norm() / node.norm()
-assert difference < 1e-3
+claim("The gradient of the node is Q̂ times that of log ‖e‖₁, to a thousandth", difference < 1e-3)
 
 # %% [markdown]
 # That is not the gradient of $\hat Q$ itself, which the closed form gives us for comparison. By the chain rule, Eq. 2 makes it
@@ -263,6 +309,7 @@ assert difference < 1e-3
 # %%
 from plqlite.quality import closed_form_quality
 
+highest, lowest = [], []
 for model in (sface, facenet):
     images, q = faces[model.name].clone().requires_grad_(), scaled[model.name]
     features = model.features(images)
@@ -276,17 +323,62 @@ for model in (sface, facenet):
     print(
         f"{model.name:<8} rank correlation, mean of nine faces: pixels {np.mean(by_pixel):.1f}, regions of 8×8 {np.mean(by_region):.1f}"
     )
-    assert max(by_pixel) < 0.85
-    assert min(by_region) > 0.75
+    highest.append(max(by_pixel))
+    lowest.append(min(by_region))
+claim("Pixel by pixel, they correlate by less than 0.85 on every face", max(highest) < 0.85)
+claim("By region, they correlate by more than 0.75 on every face", min(lowest) > 0.75)
 
 # %% [markdown]
 # The two agree by region, so the paper's shortcut points to the same parts of the face. But they answer different questions. The gradient of $\hat Q$ says what would change the *score*; the node says how strongly the *embedding* depends on each pixel, times the score. When this project says "a pixel's quality", it means the second.
-#
+
+# %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Add a constant to $\hat Q$ of one face. What happens to its weights, and what to the *order* of its pixels?
-# 2. **A fourth reading.** Weights proportional to the features, $w = \hat Q\, e/\lVert e\rVert_2^2$, also return $\hat Q$. Compute the input gradient (with respect to the pixels). What goes wrong?
-# 3. **Count the bad luck.** Treat embeddings as random points on the sphere: draw 10 000 of them in 128 and in 512 dimensions. How often is the weight of `summed` more than 10 times its median?
-# 4. **Prove it.** Show that $\lVert e\rVert_1 \le \sqrt d$ for $\lVert e\rVert_2 = 1$, and find the embeddings for which the weights of `signed` are largest.
+# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+
+# %% [markdown]
+# ### Exercise 1 · Change a number (easy, 10 minutes)
 #
+# Add 0.2 to $\hat Q$ of the astronaut (SFace, `signed`). What happens to her weights, and what to the *order* of her pixels? By which factor does the gradient grow?
+#
+# <details><summary>Hint</summary>Her quality is <code>scaled["sface"][:1]</code>. Where does it stand in the formula of the weights? Compute both gradients as the section on rotations does, and divide one by the other.</details>
+
+# %%
+factor = ...  # by which the gradient grows
+check(factor, "2747b7c71856", digits=2)
+
+# %% [markdown]
+# ### Exercise 2 · A fourth reading (medium, 15 minutes)
+#
+# Weights proportional to the features, $w = \hat Q\, e/\lVert e\rVert_2^2$, also return $\hat Q$. Compute their input gradient (with respect to the pixels) for the astronaut and SFace, and divide the mean of its magnitudes by that of `signed`. What goes wrong, and why?
+#
+# <details><summary>Hint</summary>Hold the weights constant with <code>detach()</code>. In which directions can a point on a sphere move?</details>
+
+# %%
+quotient = ...  # mean magnitude of the gradient, fourth reading divided by signed
+check(quotient, "5feceb66ffc8", digits=2)
+
+# %% [markdown]
+# ### Exercise 3 · Count the bad luck (medium, 10 minutes)
+#
+# Treat embeddings as random points on the sphere: draw 10 000 of them in 128 and in 512 dimensions. What share of them gets a weight of `summed` that is more than 10 times the median weight? Do more dimensions help?
+#
+# <details><summary>Hint</summary>Normalise the rows of <code>torch.randn(10_000, 128)</code>. With the same quality for all, the weight is one over the magnitude of their sum.</details>
+
+# %%
+shares = ...  # [in 128 dimensions, in 512], from 0 to 1
+check(shares, "b48532d4b7cb", digits=2)
+
+# %% [markdown]
+# ### Exercise 4 · Prove it (hard, 20 minutes)
+#
+# Show that $1 \le \lVert e\rVert_1 \le \sqrt d$ for $\lVert e\rVert_2 = 1$, and find the embeddings for which the weights of `signed` are largest. How many of their features differ from 0?
+#
+# <details><summary>Hint</summary>For the upper bound, write the sum of all magnitudes as the scalar product of two vectors, one of them all ones, and use the Cauchy-Schwarz inequality. For the lower one, square it.</details>
+
+# %%
+features = ...  # of such an embedding, that differ from 0
+check(features, "4a44dc153642")
+
+# %% [markdown]
 # Solutions: [solutions/02_quality_node.ipynb](solutions/02_quality_node.ipynb) · Back: [01](01_ser_fiq.ipynb) · Next: [03 · How does a gradient become a map?](03_saliency.ipynb)

@@ -18,38 +18,29 @@
 # |---|---|
 # | **Question** | The method works with *any* face recognition network. How do I use mine, and how would I notice that I had set it up wrongly? |
 # | **Outcome** | You can take an ONNX file apart, split it where dropout acts, calibrate it and explain faces with it; wrap a PyTorch module of your own; and check that you feed it the kind of input it was trained on, which no map will do for you. |
-# | **Time** | 25 minutes to read; 23 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 23 minutes to read, 85 for the exercises; 34 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [arXiv 2110.11001](https://arxiv.org/abs/2110.11001), §4.2: the networks of its experiments |
 #
 # This notebook builds on [01](01_ser_fiq.ipynb) to [03](03_saliency.ipynb). The paper used two networks, plqlite comes with two, and yours is next.
 
 # %%
-import copy
 import shutil
 import tempfile
-import warnings
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import onnxruntime
 import torch
-from IPython.display import display
 from torch import nn
 from torch.nn.functional import normalize
 
 import plqlite
-from plqlite.development import measure
-from plqlite.experiments.degradations import degraded_versions
-from plqlite.experiments.icao import align_simulated
-from plqlite.faces import crop_box, largest_face
-from plqlite.figures import draw_map
+from plqlite.lessons import check, claim, compact_pictures
 from plqlite.networks.onnx_graph import fold_constants, read_onnx
 from plqlite.networks.weights import SFACE, find_weights
-from plqlite.reference import fit_reference_statistics
 
+compact_pictures()  # maps are large as PNG
 portraits = plqlite.sample_faces()  # nine subjects
 
 # %% [markdown]
@@ -121,7 +112,7 @@ model = plqlite.from_onnx(path, device="cpu")  # the device of the arrays that w
 for key, value in model.card.items():
     print(f"{key:<8} {value[:64]}")
 
-assert model.card["split"] == layer
+claim("It is split where we would split it", model.card["split"] == layer)
 
 # %% [markdown]
 # `input` says that images enter as RGB in 0..255: `from_onnx` has noticed the `Sub` and `Mul`. For a file without them, the defaults are ArcFace's: $(x - 127.5)/127.5$, RGB, aligned by landmarks. State whatever is different for your network:
@@ -136,6 +127,9 @@ assert model.card["split"] == layer
 
 
 # %%
+import onnxruntime
+
+
 def onnx_runtime(path, images):
     """Embeddings by ONNX Runtime: (B, 3, 112, 112), RGB 0..255 -> (B, 128)."""
     options = onnxruntime.SessionOptions()
@@ -148,15 +142,16 @@ def onnx_runtime(path, images):
     return torch.tensor(np.concatenate(rows))
 
 
+# %%
 faces = torch.cat([plqlite.load_face(photo, model) for photo in portraits.values()])  # (9, 3, 112, 112)
 expected = normalize(onnx_runtime(path, faces), dim=-1)
-for count in (1, 9):
-    difference = (model(faces[:count]) - expected[:count]).abs().max()
-    print(f"batch of {count}: embeddings agree to 5 decimals: {bool(difference < 1e-5)}")
-    assert difference < 1e-5
+differences = [(model(faces[:count]) - expected[:count]).abs().max() for count in (1, 9)]
+claim(
+    "ONNX Runtime returns the same embeddings, to 0.00001, for one face and for nine", max(differences) < 1e-5
+)
 
-sface = plqlite.sface(device="cpu")  # built in the same way
-assert torch.equal(model(faces), sface(faces))
+sface = plqlite.sface(device="cpu")
+claim("plqlite.sface() returns exactly the same", torch.equal(model(faces), sface(faces)))
 
 # %% [markdown]
 # ## Two layers, one matrix
@@ -182,22 +177,27 @@ def affine(head, width):
 
 slope, offset, is_affine = affine(model.head, 50176)
 _, _, with_relu = affine(nn.Sequential(model.head, nn.ReLU()), 50176)
-print(f"head affine: {is_affine}, head followed by a ReLU: {with_relu}")
-assert is_affine and not with_relu
+claim("The head is affine; with a ReLU after it, it would not be", is_affine and not with_relu)
 
 s, t, mean, variance = (torch.tensor(constants[name]) for name in nodes[-1].input[1:])
 weight = torch.tensor(constants[nodes[-2].input[1]])  # W
 epsilon = 2e-5  # of the file's BatchNorm
-torch.testing.assert_close(slope, (s / (variance + epsilon).sqrt())[:, None] * weight, atol=1e-5, rtol=1e-4)
+formula = (s / (variance + epsilon).sqrt())[:, None] * weight  # A
+claim(
+    "The matrix found by measuring is the A of the formula",
+    torch.allclose(slope, formula, atol=1e-5, rtol=1e-4),
+)
 
 # %% [markdown]
-# The matrix found by measuring is the one in the formula. If a head is *not* affine, plqlite keeps its layers, draws dropout masks as the paper does, and refuses the closed form.
+# If a head is *not* affine, plqlite keeps its layers, draws dropout masks as the paper does, and refuses the closed form.
 #
 # ## Constants of its own
 #
 # $Q$ of the new model is available at once. $\hat Q$ and the level of $P$ need three constants that belong to one network and no other: $\alpha$ and $r$ of Eq. 2, and $\gamma$ of Eq. 6. A model without them says so:
 
 # %%
+import warnings
+
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     raw = plqlite.explain(model, faces[:1])
@@ -208,6 +208,10 @@ print("calibrated:", raw.calibrated)
 # `calibrate(model, images, degraded=None)` fits them to faces, by the rules of [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb). Use at least a hundred photos of the kind that you want to judge, in which nothing covers the face. Versions of them that are worse (blurred, dark, noisy, covered …) may be given as `degraded`: they count for $\alpha$ and $r$, so that $\hat Q$ has room for photos worse than yours, and for nothing else. Here we have nine faces, with two worse versions of each, and the constants of `plqlite.sface()` to compare with, fitted on 208 photos and 416 worse versions:
 
 # %%
+from plqlite.experiments.degradations import degraded_versions
+from plqlite.experiments.icao import align_simulated
+from plqlite.faces import largest_face
+
 worse = []
 for name, photo in portraits.items():
     face = largest_face(photo)
@@ -220,32 +224,54 @@ print(model.scaling.provenance)
 fits = {"nine faces": nine, "and 18 worse": model.scaling, "208 photos and 416 worse": sface.scaling}
 for label, scaling in fits.items():
     print(f"{label:<25} α {scaling.alpha:>3.0f}   r {scaling.r:.2f}   γ {scaling.gamma:.0f}")
-    assert abs(scaling.r - sface.scaling.r) < 0.01 and abs(scaling.gamma - sface.scaling.gamma) < 0.2
-assert nine.alpha > model.scaling.alpha > 2 * sface.scaling.alpha and nine.r > model.scaling.r
 
 # %%
+shift_of_r, shift_of_gamma = (
+    max(abs(getattr(each, name) - getattr(sface.scaling, name)) for each in fits.values())
+    for name in ("r", "gamma")
+)
+claim(
+    "r differs from SFace's by less than 0.01, γ by less than 0.2", shift_of_r < 0.01 and shift_of_gamma < 0.2
+)
+claim("α is more than twice as large", nine.alpha > model.scaling.alpha > 2 * sface.scaling.alpha)
+claim("The worse versions lower α and r", nine.alpha > model.scaling.alpha and nine.r > model.scaling.r)
+
 quality = plqlite.ser_fiq_closed_form(model, faces)
+lowest = [plqlite.scale_quality(quality.min(), each.alpha, each.r) for each in (nine, sface.scaling)]
+claim(
+    "Of the nine, the lowest Q̂ is below 0.1 by the constants of nine faces, about 0.3 by those of 208 photos",
+    lowest[0] < 0.1 and 0.25 < lowest[1] < 0.35,
+)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+from plqlite.figures import describe
+
 line = torch.linspace(0.85, 0.93, 200)
-figure, axis = plt.subplots(figsize=(6.6, 2.6), layout="constrained")
-for (label, scaling), colour in zip(fits.items(), ("C3", "C1", "C0")):
-    axis.plot(line, plqlite.scale_quality(line, scaling.alpha, scaling.r), colour, label=label)
-    axis.plot(quality, plqlite.scale_quality(quality, scaling.alpha, scaling.r), "o", color=colour)
-axis.set(xlabel="Q", ylabel="scaled quality Q̂", title="Eq. 2, fitted on")
-axis.legend(frameon=False)
+figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
+for (label, scaling), style, marker, colour in zip(
+    fits.items(), ("-", "--", "-."), "o^s", ("C3", "C1", "C0")
+):
+    axis.plot(line, plqlite.scale_quality(line, scaling.alpha, scaling.r), style, color=colour)
+    axis.plot(quality, plqlite.scale_quality(quality, scaling.alpha, scaling.r), marker, color=colour)
+    axis.plot([], [], style, marker=marker, color=colour, label=label)
+axis.set(xlabel="quality Q", ylabel="scaled quality Q̂", title="One network, three sets of photos")
+axis.legend(frameon=False, title="Eq. 2, fitted on", handlelength=4)
+describe(
+    figure,
+    "Three rising curves of scaled quality against quality, which cross near 0.5: fitted on nine faces, alone or "
+    "with 18 worse versions, they are steep and nearly the same; fitted on 208 photos, the curve is flatter.",
+)
 plt.show()
 
-lowest = [plqlite.scale_quality(quality.min(), each.alpha, each.r) for each in (nine, sface.scaling)]
-assert lowest[0] < 0.1 and 0.25 < lowest[1] < 0.35
-
 # %% [markdown]
-# *One network, three sets of photos; dots: the nine faces. Six of them are cropped from one group photo, and all are alike in quality, so their curve is steep, and the worst of them is nearly at 0. Eighteen worse versions hardly change that. On 208 photos as wide as life the curve is flatter, and the same face gets 0.3.* $\gamma$ is nearly the same. What counts as an "ordinary" photo depends on the photos that you calibrate on.
+# *Markers: the nine faces.* Six of them are cropped from one group photo, and all are alike in quality, so their curve is steep, and the lowest of them is nearly at 0. Eighteen worse versions change that little. On 208 photos as wide as life the curve is flatter. What counts as an "ordinary" photo depends on the photos that you calibrate on.
 #
-# `calibrate` also measures *reference statistics*, what `advise` and the deviation compare with ([04](04_inpainting.ipynb), [07](07_icao.ipynb)), and saves everything next to the file, together with the file's hash. The next `from_onnx` finds it there; if the file, its input or its split has changed, it warns and ignores it.
+# `calibrate` also measures *reference statistics*, what `advise` and the deviation compare with ([04](04_inpainting.ipynb), [07](07_icao.ipynb)), and saves everything next to the file, together with the file's hash. The next `from_onnx` reads it there; if the file, its input or its split has changed, it warns and ignores it.
 
 # %%
 print("saved:", sorted(each.name for each in Path(folder.name).iterdir()))
 again = plqlite.from_onnx(path, device="cpu")
-assert again.scaling == model.scaling
+claim("The next from_onnx finds these constants", again.scaling == model.scaling)
 print("reference statistics of:", ", ".join(again.reference_statistics.maps))
 print("alarms:", set(again.reference_statistics.alarms.values()))
 
@@ -254,11 +280,11 @@ print("alarms:", set(again.reference_statistics.alarms.values()))
 #
 # For a folder, `python data_scripts/calibrate.py FOLDER --model net.onnx --out constants.json` does all of this: it makes two worse versions of each photo by itself, chooses the alarms so that 5 % of new faces raise one, and resumes if it is interrupted. `--faces LIST.csv` says of each photo whom it shows, what covers the face (such photos are left out), whether reference statistics are learnt from it, and where it comes from. (*New* faces are those of another source; if the list names no sources, of another person.)
 #
-# With these constants, `show` and everything else work as before. The model is calibrated, and its map is the one in [00](00_quickstart.ipynb) except for the different constants:
+# With these constants, `show` and everything else work as before. The map is the one in [00](00_quickstart.ipynb) except for the different constants:
 
 # %%
 explanation = plqlite.explain(model, faces[:1])
-assert explanation.calibrated
+claim("The model is calibrated", explanation.calibrated)
 plqlite.show(faces[:1], explanation, ["from_onnx"])
 
 # %% [markdown]
@@ -289,6 +315,7 @@ class Eigenfaces(nn.Module):
         return self.fc(self.features(images))
 
 
+# %%
 mirrored = torch.cat([faces, faces.flip(3)])  # 18 faces
 eigenfaces = Eigenfaces((mirrored - 127.5) / 127.5)
 own = plqlite.from_module(eigenfaces, last_layer="fc", size=112, mean=127.5, std=127.5, device="cpu")
@@ -296,7 +323,7 @@ print(own.card["source"], "·", own.card["head"], "·", own.card["input"])
 
 with torch.no_grad():
     expected = normalize(eigenfaces((faces - 127.5) / 127.5), dim=-1)
-torch.testing.assert_close(own(faces), expected)  # the same embeddings as the module's
+claim("It returns the embeddings of the module", torch.allclose(own(faces), expected, rtol=1.3e-6, atol=1e-5))
 
 own.scaling = plqlite.calibrate(own, faces)
 explanation = plqlite.explain(own, faces[:2])
@@ -306,9 +333,7 @@ plqlite.show(faces[:2], explanation, ["astronaut", "Grace Hopper"], style="paper
 # The maps, $P$ as the paper draws it, show two things. They are made of blocks of 4×4 pixels: this network sees no finer detail. And the middle of the face does not stand out from the frame around it as clearly as it does for SFace. What contrast there is comes from the window: without it the frame is *more* salient than the middle, and `calibrate` refuses to fit a γ to that. A map explains *the network that you use*, not the face.
 
 # %%
-blocks = explanation.saliency.unfold(1, 4, 4).unfold(2, 4, 4)  # cut into 4×4 blocks: (2, 28, 28, 4, 4)
-assert ((blocks.amax((3, 4)) - blocks.amin((3, 4))) <= 1e-4 * blocks.amax((3, 4))).all()
-print("all pixels of a block share one saliency")
+from plqlite.development import measure
 
 flat = Eigenfaces((mirrored - 127.5) / 127.5, spread=float("inf"))
 flat = plqlite.from_module(flat, "fc", 112, name="no window", device="cpu")
@@ -317,17 +342,23 @@ for each in (sface, own, flat):
     _, centre, frame, *_ = measure(each, faces)  # saliency per unit of Q̂, needs no constants: (9,) each
     ratios[each.name] = (centre / frame).median()
     print(f"{each.name:<10} middle to frame: {ratios[each.name]:.1g} to 1")
-assert ratios["no window"] < 1 < ratios["Eigenfaces"] < ratios["sface"]
-
 try:
     plqlite.calibrate(flat, faces)
 except ValueError as error:
     print(error)
 
+blocks = explanation.saliency.unfold(1, 4, 4).unfold(2, 4, 4)  # cut into 4×4 blocks: (2, 28, 28, 4, 4)
+spread = blocks.amax((3, 4)) - blocks.amin((3, 4))
+claim("All pixels of a block share one saliency", (spread <= 1e-4 * blocks.amax((3, 4))).all())
+claim("The middle stands out less than for SFace", 1 < ratios["Eigenfaces"] < ratios["sface"])
+claim("Without the window, the frame stands out", ratios["no window"] < 1)
+
 # %% [markdown]
 # **Do its features have places?** If they are a feature map, flattened or averaged, as in SFace, ArcFace and FaceNet, signal and noise of its cells are known ([09](09_evidence.ipynb)), and the deviation is made of these two and the level of the map. `model.cells(images)` returns that map, or says that there is none, as for Eigenfaces, whose window comes last. Then the deviation comes from the level alone:
 
 # %%
+from plqlite.reference import fit_reference_statistics
+
 print("my_network:", tuple(model.cells(faces).shape[1:]), "cells")
 try:
     own.cells(faces)
@@ -337,7 +368,10 @@ except ValueError as error:
 own.reference_statistics = fit_reference_statistics(measure(own, faces))
 print("reference statistics of:", ", ".join(own.reference_statistics.maps))
 explanation = plqlite.explain(own, faces[:2])
-assert explanation.signal is None and explanation.deviation.shape == (2, 112, 112)
+claim(
+    "Eigenfaces has a deviation, but no signal",
+    explanation.deviation.shape == (2, 112, 112) and explanation.signal is None,
+)
 
 # %% [markdown]
 # (*combined* is how the maps together vary from face to face. Nine faces are far too few for reference statistics.)
@@ -351,6 +385,12 @@ assert explanation.signal is None and explanation.deviation.shape == (2, 112, 11
 
 
 # %%
+import copy
+from dataclasses import replace
+
+from plqlite.faces import crop_box
+
+
 def mistaken(model, **changes):
     """A copy of a model with some of its input conventions changed."""
     other = copy.copy(model)
@@ -365,6 +405,7 @@ def wide_crop(photo, face, size):
     return crop_box(photo, face._replace(box=box), size)
 
 
+# %%
 models = {
     "correct": sface,
     "FaceNet's crop": mistaken(sface, align=crop_box),
@@ -373,23 +414,49 @@ models = {
     "range 0..1": mistaken(sface, mean=0.0, std=255.0),
 }
 in_colour = [photo for name, photo in portraits.items() if name != "actor"]  # his photo is greyscale
-quality, embeddings = {}, {}
-figure, axes = plt.subplots(3, 5, figsize=(9, 5.8), layout="constrained")
-for (name, each), (above, middle, below) in zip(models.items(), axes.T):
+quality, embeddings, inputs, maps, recalibrated = {}, {}, {}, {}, {}
+for name, each in models.items():
     crops = torch.cat([plqlite.load_face(photo, each) for photo in in_colour])  # (8, 3, 112, 112)
     explanation = plqlite.explain(each, crops)
     quality[name], embeddings[name] = explanation.quality, each(crops)
-    calibrated = copy.copy(each)
-    calibrated.scaling = plqlite.calibrate(each, crops)
-    above.imshow(each.input.normalise(crops)[0].permute(1, 2, 0) / 255)  # as the network gets it
-    draw_map(middle, explanation.plq[0])
-    draw_map(below, plqlite.explain(calibrated, crops[:1]).plq[0])
+    inputs[name], maps[name] = each.input.normalise(crops)[0], explanation.plq[0]  # of the astronaut
+    fitted = copy.copy(each)
+    fitted.scaling = plqlite.calibrate(each, crops)
+    recalibrated[name] = plqlite.explain(fitted, crops[:1]).plq[0]
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+from plqlite.figures import draw_map
+
+figure, axes = plt.subplots(3, 5, figsize=(9.4, 5.7), layout="constrained")
+for name, (above, middle, below) in zip(models, axes.T):
+    above.imshow(inputs[name].permute(1, 2, 0) / 255)
+    drawn = draw_map(middle, maps[name].numpy())
+    draw_map(below, recalibrated[name].numpy())
     above.set_title(name, fontsize=9)
 for row, label in zip(axes, ("input", "map", "map, calibrated\non this input")):
     row[0].set_ylabel(label, fontsize=9)
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
+figure.colorbar(drawn, ax=axes[1:], shrink=0.9, pad=0.01, label="pixel-level quality P")
+describe(
+    figure,
+    "The astronaut as SFace gets her: correct, cropped too loosely in two ways, with red and blue swapped, and black. "
+    "Her maps: nearly all dark for both crops and the black input, much as the correct one for swapped colours. "
+    "Calibrated on each input, all maps have yellow parts.",
+)
 plt.show()
+
+# %%
+wrong = ("FaceNet's crop", "wide crop", "range 0..1")
+level, later = ({name: each.mean() for name, each in kind.items()} for kind in (maps, recalibrated))
+claim(
+    "By SFace's own constants, a wrong crop or range more than halves the mean of P",
+    max(level[name] for name in wrong) < level["correct"] / 2,
+)
+claim(
+    "Calibrated on the wrong input, it does not",
+    min(later[name] for name in wrong) > later["correct"] / 2,
+)
 
 # %% [markdown]
 # *Top: what the network gets. Middle: with SFace's own constants, a wrong crop or range turns this map dark, because $Q$ falls far below $r$. Bottom: the same, after calibrating on the wrong input as if nothing were the matter. The warning is gone.*
@@ -405,16 +472,25 @@ for name, e in embeddings.items():
     agreement[name] = (e * normalize(reference, dim=-1)).sum(1).mean()
     print(f"{name:<16}{quality[name].mean():>8.3f}{between[name]:>24.2f}{agreement[name]:>23.2f}")
 
-assert between["correct"] < 0.2 and between["range 0..1"] > 0.8 and between["wide crop"] > 0.3
-assert agreement["correct"] > 0.999 and max(agreement[name] for name in models if name != "correct") < 0.99
-assert abs(quality["blue first"] - quality["correct"]).mean() < 0.01
-assert (
-    max(quality[name].mean() for name in ("FaceNet's crop", "wide crop", "range 0..1"))
-    < sface.scaling.r - 0.03
+# %%
+claim(
+    "Agreement with the reference is above 0.999 if all is correct, and below 0.99 after any mistake",
+    agreement["correct"] > 0.999 and max(agreement[name] for name in models if name != "correct") < 0.99,
+)
+claim("Correct: subjects are nearly orthogonal, below 0.2", between["correct"] < 0.2)
+claim("Range 0..1: all subjects look like one, above 0.8", between["range 0..1"] > 0.8)
+claim("Wide crop: subjects are less distinct, above 0.3", between["wide crop"] > 0.3)
+claim(
+    "A wrong crop or range lowers the mean Q to more than 0.03 below r",
+    max(quality[name].mean() for name in wrong) < sface.scaling.r - 0.03,
+)
+claim(
+    "Blue first changes Q by less than 0.01 on average",
+    abs(quality["blue first"] - quality["correct"]).mean() < 0.01,
 )
 
 # %% [markdown]
-# - **Range 0..1**, where the file expects 0..255, amounts to a black picture, and makes all subjects look like one.
+# - **Range 0..1**, where the file expects 0..255, amounts to a black picture.
 # - **FaceNet's crop** lowers the quality, though subjects can still be told apart; with a **wide crop** they can be told apart less well.
 # - **Blue first** changes the embeddings a little and $Q$ hardly at all. Its map looks as plausible as the correct one.
 #
@@ -432,6 +508,8 @@ assert (
 
 # %%
 # NBVAL_IGNORE_OUTPUT: the output depends on whether you have the file
+from IPython.display import display
+
 if Path("~/.insightface/models/buffalo_l/w600k_r50.onnx").expanduser().exists():
     arcface = plqlite.arcface(device="cpu")
     aligned = torch.cat([plqlite.load_face(photo, arcface) for photo in portraits.values()])
@@ -443,10 +521,58 @@ else:
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Split elsewhere.** Rebuild the file with `split="bn1"`, the BatchNorm before the features, and with `split="conv_14_relu"`. Is the head still affine? Does $Q$ change? What does that mean for the constants?
-# 2. **Another network, the same mistakes.** Make the mistakes with FaceNet (for the crop, use SFace's `align_arcface`). Which of them does $Q$ reveal, and which does the reference reveal?
-# 3. **Take a module apart.** `plqlite.facenet().backbone.module` is the complete network from facenet-pytorch. Wrap it with `from_module` and show that you get `plqlite.facenet()`.
-# 4. **A head that is not affine.** Write a network of a few layers with a `Tanh` after the last linear one. What do `from_module`, `ser_fiq` and `ser_fiq_closed_form` say?
-# 5. **How much can you trust nine faces?** Calibrate nine times, each time without one of the faces. How far does $\hat Q$ of a face move because $r$ does, and how far because $\alpha$ does?
+# Where an answer is a number or a word, it checks itself: put it in place of `...` and run the cell.
+
+# %% [markdown]
+# ### Exercise 1 · Split elsewhere (easy, 15 minutes)
 #
+# Rebuild the file with `split="bn1"`, the BatchNorm before the features, and with `split="conv_14_relu"`. Is the head still affine? Do the embeddings change? Does $Q$, and by how much does its mean over the nine `faces` fall with `bn1`? What does that mean for the constants?
+#
+# <details><summary>Hint</summary>The head is on the card, <code>other.card["head"]</code>. <code>plqlite.ser_fiq_closed_form(other, faces)</code> returns Q of an affine head; for one that is not affine, <code>plqlite.ser_fiq</code> draws masks.</details>
+
+# %%
+fall = ...  # of the mean Q over the nine faces, from the split that from_onnx chooses to bn1
+check(fall, "86e501496586", digits=3)
+
+# %% [markdown]
+# ### Exercise 2 · Another network, the same mistakes (medium, 20 minutes)
+#
+# Make the mistakes with FaceNet, `plqlite.facenet(device="cpu")`: SFace's crop, the wide crop, blue first, and the range 0..1. Which one does $Q$ reveal, and which does the reference reveal (FaceNet without a mistake)? For each, give the mean angle between the nine embeddings and those of the reference.
+#
+# <details><summary>Hint</summary>SFace's crop is <code>plqlite.faces.align_arcface</code>; the others need <code>mistaken</code> and <code>wide_crop</code>. The angle is the arc cosine of the mean cosine: <code>.arccos().rad2deg()</code>.</details>
+
+# %%
+angles = ...  # in degrees: [SFace's crop, wide crop, blue first, range 0..1]
+check(angles, "9ded64e39ffa", digits=0)
+
+# %% [markdown]
+# ### Exercise 3 · Take a module apart (easy, 10 minutes)
+#
+# `plqlite.facenet().backbone.module` is the complete network from facenet-pytorch. Wrap it with `from_module` and show that you get `plqlite.facenet()`. How many features does dropout act on, and how many numbers are an embedding?
+#
+# <details><summary>Hint</summary>The names of its parts: <code>named_children()</code>. FaceNet takes 160×160 pixels, (x − 127.5)/128, cropped by <code>plqlite.faces.crop_box</code>. If the layer has another name, the error lists the linear ones.</details>
+
+# %%
+widths = ...  # [features, numbers of an embedding]
+check(widths, "a41b3b9d6301", digits=0)
+
+# %% [markdown]
+# ### Exercise 4 · A head that is not affine (medium, 15 minutes)
+#
+# Write a network of a few layers with a `Tanh` after the last linear one. What do `from_module`, `ser_fiq` and `ser_fiq_closed_form` say?
+#
+# <details><summary>Hint</summary>Take <code>Eigenfaces</code> as a model: pool, flatten, <code>nn.Linear</code>, <code>nn.Tanh</code>. Then read the card.</details>
+
+# %% [markdown]
+# ### Exercise 5 · How much can you trust nine faces? (hard, 25 minutes)
+#
+# Calibrate SFace nine times, each time without one of the nine faces. How far does $\hat Q$ of any of them move because $r$ does (with the $\alpha$ of all nine), and how far because $\alpha$ does (with the $r$ of all nine)?
+#
+# <details><summary>Hint</summary><code>plqlite.calibrate(sface, eight)</code> returns alpha and r, and <code>plqlite.scale_quality(quality, alpha, r)</code> applies them. Change one constant, keep the other, and take the largest change of any face.</details>
+
+# %%
+moves = ...  # [by r, by α]: the farthest that Q̂ of any face moves
+check(moves, "e71bbe084274", digits=2)
+
+# %% [markdown]
 # Solutions: [solutions/10_your_own_model.ipynb](solutions/10_your_own_model.ipynb) · Back: [09](09_evidence.ipynb) · Next: [11 · Are the maps right, and is the score?](11_faithfulness.ipynb)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | A map that looks like a face convinces everybody. Does a PLQ map say what matters, and more than a blob in the middle would? And does the score know on which photos a network fails? |
 # | **Outcome** | You can test any map by changing the image, and any quality score by error versus discard; and you know what a PLQ map does not tell. |
-# | **Time** | 20 minutes to read; 37 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 33 minutes to read, 100 for the exercises; 43 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.2, §5.4, and beyond it; needs [03](03_saliency.ipynb) and [05](05_random_masks.ipynb); [09](09_evidence.ipynb) helps |
 #
 # So far we covered something and asked whether the map had noticed. That is a test with a known answer, and an easy one. Now the harder question: here is an ordinary face, and its map says that these pixels are useful. Useful for what? And how would we know?
@@ -30,27 +30,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown, display
-from matplotlib_inline.backend_inline import set_matplotlib_formats
-from torch.nn.functional import avg_pool2d
 
 import plqlite
-from plqlite.experiments.evaluation import SCORES
-from plqlite.experiments.faithfulness import (
-    SHARES,
-    agreement,
-    area_between,
-    deletion,
-    embedding_and_quality,
-    fills,
-    intervene,
-    randomised,
-    ranked,
-    similarity,
-)
-from plqlite.experiments.rivals import all_rivals, centre, saliency
+from plqlite.lessons import check, claim, compact_pictures
 
-set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})  # so many maps are large as PNG
+compact_pictures()  # maps are large as PNG
 RESULTS = Path("../docs/results/evaluation")  # of data_scripts/evaluate.py, on 100 photos of LFW
 models = {"sface": plqlite.sface(), "facenet": plqlite.facenet()}
 portraits = plqlite.sample_faces()
@@ -82,6 +66,9 @@ astronaut = list(portraits).index("astronaut")
 
 
 # %%
+from plqlite.experiments.faithfulness import agreement, intervene
+
+
 def average_of_others(name, index):
     """The mean of the other sample faces, (3, H, W)."""
     return faces[name][torch.arange(len(portraits)) != index].mean(0)
@@ -94,39 +81,53 @@ def in_patches(values, size):
     return np.array([[values[y : y + side, x : x + side].mean() for x in edge] for y in edge])
 
 
-effects, maps = {}, {}
+# %%
+effects, maps, rho = {}, {}, {}
 for name, model in models.items():
     image = faces[name][astronaut]
     effects[name] = intervene(model, image, average_of_others(name, astronaut))
     maps[name] = plqlite.explain(model, image[None]).plq[0].cpu()
+    rho[name] = agreement(maps[name], effects[name])  # with "shift" and with "fall"
 
-# %%
-_, axes = plt.subplots(2, 4, figsize=(9, 4.7), layout="constrained")
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+from plqlite.figures import describe, draw_deviation, draw_map
+
+figure, axes = plt.subplots(2, 4, figsize=(9.6, 6.2), layout="constrained")
 for row, (name, model) in zip(axes, models.items()):
-    shift, fall = (each.reshape(13, 13) for each in effects[name][2:])
+    shift, change = effects[name].shift.reshape(13, 13), -effects[name].fall.reshape(13, 13)
     row[0].imshow(faces[name][astronaut].permute(1, 2, 0).cpu() / 255)
-    row[1].imshow(in_patches(maps[name], model.size), cmap="cividis")
-    row[2].imshow(shift, cmap="cividis")
-    limit = np.abs(fall).max()
-    row[3].imshow(fall, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    row[0].set_ylabel(name)
-    rho = agreement(maps[name], effects[name])
-    titles = ("face", "PLQ map, in patches", f"shift of the embedding, ρ = {rho['shift']:.1f}")
-    for axis, title in zip(row, (*titles, f"fall of Q, ρ = {rho['fall']:.1f}")):
-        axis.set_title(title, fontsize=9)
+    drawn = [
+        draw_map(row[1], in_patches(maps[name], model.size)),
+        row[2].imshow(shift, cmap="cividis", vmin=0),
+        draw_deviation(row[3], change, limit=np.abs(change).max()),
+    ]
+    texts = ("P", f"distance\n(ρ with the map: {rho[name]['shift']:.1f})")
+    texts += (f"after − before\n(ρ with its fall: {round(rho[name]['fall'], 1) + 0.0:.1f})",)
+    for axis, image, text in zip(row[1:], drawn, texts):
+        figure.colorbar(image, ax=axis, location="bottom", shrink=0.9, pad=0.02, label=text)
+    for axis, title in zip(row, (name, "PLQ map, in patches", "shift of the embedding", "change of Q")):
+        axis.set_title(title, fontsize=10)
         axis.set(xticks=[], yticks=[])
+describe(
+    figure,
+    "The astronaut, for SFace and for FaceNet: the map and the shift of the embedding are both high in the middle of "
+    "the face; Q falls elsewhere, for SFace most at one eye, for FaceNet at the nose, around which it rises.",
+)
 plt.show()
 
 # %% [markdown]
-# *Left to right: the face; its map $P$; how far the embedding moved when the patch there was replaced; how far $Q$ fell (red: it fell; blue: it rose). ρ is the rank correlation with the map.* The map resembles the third picture, not the fourth. For FaceNet, replacing a patch *raises* $Q$ in two places of three.
+# *Left to right: the face; its map $P$; how far the embedding moved when the patch there was replaced; how $Q$ changed (red: it fell, inside the dashed line most; blue: it rose). ρ is the rank correlation with the map.* The map resembles the third picture, not the fourth.
 
 # %%
-for name in models:
-    rho = {effect: round(each, 1) + 0.0 for effect, each in agreement(maps[name], effects[name]).items()}
-    print(f"{name}: the map agrees with the shift by {rho['shift']}, with the fall of Q by {rho['fall']}")
-    assert rho["shift"] > 0.5
-    assert rho["fall"] < rho["shift"] - 0.3
-assert abs((effects["facenet"].fall < 0).mean() - 2 / 3) < 0.1
+claim("The maps agree with the shift, ρ above 0.5", all(each["shift"] > 0.5 for each in rho.values()))
+claim(
+    "ρ with the fall of Q is lower by more than 0.3",
+    all(each["fall"] < each["shift"] - 0.3 for each in rho.values()),
+)
+claim(
+    "For FaceNet, replacing a patch raises Q in about two places of three",
+    abs((effects["facenet"].fall < 0).mean() - 2 / 3) < 0.1,
+)
 
 # %% [markdown]
 # ## The rivals
@@ -152,31 +153,50 @@ assert abs((effects["facenet"].fall < 0).mean() - 2 / 3) < 0.1
 # | RISE | the mean $Q$ of 98 random mixtures with the average face that show a place ([arXiv 1806.07421](https://arxiv.org/abs/1806.07421)) |
 
 # %%
+from plqlite.experiments.rivals import all_rivals
+
 model, image = models["sface"], faces["sface"][astronaut]
 others = faces["sface"][torch.arange(len(portraits)) != astronaut]
 rivals = all_rivals(model, others, plqlite.explain(model, others).plq.mean(0))
 print(len(rivals), "maps")
 quick = {name: rival for name, rival in rivals.items() if "196" not in name}
+patches = {
+    name: in_patches(rival(model, image[None])[0].cpu(), model.size) for name, rival in quick.items()
+}  # name -> (13, 13)
 
-_, axes = plt.subplots(3, 8, figsize=(9, 3.9), dpi=90, layout="constrained")
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(5, 5, figsize=(9, 10.6), layout="constrained")
 axes[0, 0].imshow(image.permute(1, 2, 0).cpu() / 255)
-axes[0, 0].set_title("face", fontsize=7)
-for axis, (name, rival) in zip(axes.flat[1:], quick.items()):
-    axis.imshow(in_patches(rival(model, image[None])[0].cpu(), model.size), cmap="cividis")
-    axis.set_title(name.replace(", ", ",\n"), fontsize=7)
+axes[0, 0].set_title("face", fontsize=10)
+for axis, (name, values) in zip(axes.flat[1:], patches.items()):
+    drawn = axis.imshow((values - values.min()) / np.ptp(values), cmap="cividis")
+    axis.set_title(name, fontsize=10)
 for axis in axes.flat:
     axis.set_axis_off()
+bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[0, 1])
+bar.ax.set_xticklabels(["lowest patch", "highest patch"])
+describe(
+    figure,
+    "The astronaut and 22 maps of her face: the Gaussian, the mean map of others, the PLQ maps, signal, noise and the "
+    "gradients of Q are all high in the middle; others, such as edges, deviation and RISE, are not.",
+)
 plt.show()
 
+# %%
+ring = np.ones((13, 13), dtype=bool)
+ring[1:-1, 1:-1] = False  # the patches at the edge
+higher = [name for name, values in patches.items() if values[4:9, 4:9].mean() > values[ring].mean()]
+claim("Most maps are higher in the middle than at the edge", len(higher) > len(patches) / 2)
+
 # %% [markdown]
-# *The astronaut, SFace: all maps but the finer occlusion, which is slow, in patches, each on its own scale, since only the order of places counts here.* Most of them are bright in the middle: faces are in the middle of their crops. A map can look right for that reason alone.
+# *The astronaut, SFace: all maps but the finer occlusion, which is slow, in patches, each on its own scale, since only the order of places counts here.* Faces are in the middle of their crops, so a map can look right for that reason alone.
 #
 # ## Which map is right?
 #
-# One face proves nothing. `data_scripts/evaluate.py` did all this for 100 photos of ten subjects from LFW: interventions on three photos of each, deletion on one. It takes about two hours on two cores, so its results are stored in [docs/results](../docs/results/evaluation/about.json), and the next cell reads them.
+# One face proves nothing. `data_scripts/evaluate.py` did all this for 100 photos of ten subjects from LFW: interventions on three photos of each, deletion on one. It takes about two hours on two cores, so its results are stored in [docs/results](../docs/results/evaluation/about.json). The folded cells read them and write them as tables.
 
 
-# %%
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
 def read(name, **chosen):
     """Read a table of results, and choose rows."""
     rows = pd.read_csv(RESULTS / f"{name}.csv", keep_default_na=False)
@@ -195,7 +215,7 @@ def written(rows, times=1, digits=2, lowest=False):
     return pd.Series([f"**{text}**" if top else text for text, top in zip(texts, best)], rows.index)
 
 
-# %%
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
 def comparison(model):
     """All measures of all maps of one network, as text."""
     agree, gain = ({"model": model, "fill": "all", "ahead_of": ""} for _ in range(2))
@@ -213,13 +233,16 @@ def comparison(model):
     return pd.DataFrame(columns).loc[list(rivals)].fillna("")
 
 
-# %%
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
 def as_table(frame, first="map"):
     """A table in Markdown."""
     head = [first, *frame.columns]
     lines = [head, ["---"] * len(head), *([name, *row] for name, row in zip(frame.index, frame.to_numpy()))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
+
+# %%
+from IPython.display import Markdown, display
 
 tables = {name: comparison(name) for name in models}
 for name, table in tables.items():
@@ -243,21 +266,45 @@ def against(measure, yardstick, table="agreement"):
 
 
 shift, fall = against("shift", ""), against("fall", "")
-further = {
-    which: {name: rows.loc[which] for name, rows in against("shift", "centre").items()}
-    for which in shift["sface"].index
-}
-brute = ["occlusion, 49 places", "occlusion, 196 places"]
+beyond, quality_beyond = against("shift", "centre"), against("fall", "centre")  # ahead of the Gaussian
 for name in models:
-    assert shift[name].loc["PLQ, signed", "low"] > 0.8
-    assert fall[name].loc[brute, "low"].min() > 0.55 > 0.45 > fall[name]["high"].drop(brute).max()
-    moved = read("sensitivity", model=name)["mean"].drop("random")
-    assert moved.idxmax() == "PLQ, signed" and 0.35 < moved.max() < 0.45 and 0.09 < moved["pattern"] < 0.16
-assert 0 < further["PLQ, signed"]["sface"]["low"] and further["PLQ, signed"]["sface"]["high"] < 0.1
-assert further["PLQ, signed"]["facenet"]["mean"] < 0 < further["PLQ, smoothed"]["facenet"]["low"]
-assert fall["facenet"].loc["PLQ, signed", "low"] < 0 < fall["facenet"].loc["PLQ, signed", "high"]
-quality_ahead = against("fall", "centre")["sface"].loc["PLQ, signed"]
-assert 0 < quality_ahead["low"] < quality_ahead["high"] < 0.1
+    print(f"{name}: PLQ, smoothed is ahead by {beyond[name].loc['PLQ, smoothed', 'mean']:.2f}")
+brute = ["occlusion, 49 places", "occlusion, 196 places"]
+moved = [read("sensitivity", model=name)["mean"].drop("random") for name in models]
+
+# %% [markdown]
+# What is called above, below or ahead here is so with its whole interval and, where no network is named, for both:
+
+# %%
+claim(
+    "ρ of the PLQ map with the shift is above 0.8",
+    all(shift[n].loc["PLQ, signed", "low"] > 0.8 for n in models),
+)
+of_sface, of_facenet = (beyond[name].loc["PLQ, signed"] for name in models)
+claim(
+    "For SFace it is ahead of the Gaussian, by less than 0.1", 0 < of_sface["low"] and of_sface["high"] < 0.1
+)
+smoothed = beyond["facenet"].loc["PLQ, smoothed"]
+claim("For FaceNet it is not, but the smoothed one is", of_facenet["mean"] < 0 < smoothed["low"])
+
+# %%
+of_sface, of_facenet = quality_beyond["sface"].loc["PLQ, signed"], fall["facenet"].loc["PLQ, signed"]
+claim(
+    "Its ρ with the fall of Q: for SFace ahead by less than 0.1", 0 < of_sface["low"] < of_sface["high"] < 0.1
+)
+claim("… and for FaceNet not to be told from 0", of_facenet["low"] < 0 < of_facenet["high"])
+claim(
+    "Occlusion's ρ with the fall of Q is above 0.55, that of all other maps below 0.45",
+    all(fall[n].loc[brute, "low"].min() > 0.55 > 0.45 > fall[n]["high"].drop(brute).max() for n in models),
+)
+claim(
+    "The raw PLQ map is the most sensitive of all but the random one",
+    all(m.idxmax() == "PLQ, signed" for m in moved),
+)
+claim(
+    "Noise changes it by 35 to 45 % of its length, the pattern by 9 to 16 %",
+    all(0.35 < m.max() < 0.45 and 0.09 < m["pattern"] < 0.16 for m in moved),
+)
 
 # %% [markdown]
 # ## Delete pixels
@@ -268,6 +315,16 @@ assert 0 < quality_ahead["low"] < quality_ahead["high"] < 0.1
 
 
 # %%
+from plqlite.experiments.faithfulness import (
+    SHARES,
+    area_between,
+    deletion,
+    embedding_and_quality,
+    fills,
+    ranked,
+)
+
+
 def curves(name, values, fill):
     """Q, and the score with the face as it was, when pixels of a map go from the highest down, and up: (2, 2, 20)."""
     model, image = models[name], faces[name][astronaut]
@@ -283,45 +340,68 @@ def curves(name, values, fill):
 
 
 # %%
-_, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained", sharex=True)
-gains = {}
-for pair, (name, model) in zip(axes.reshape(2, 2), models.items()):
+from plqlite.experiments.rivals import centre, saliency
+
+gains, deleted, regained = {}, {}, []
+for name, model in models.items():
     image, average = faces[name][astronaut], average_of_others(name, astronaut)
-    chosen = {"PLQ": saliency("signed"), "centre": centre}
-    for (label, rival), colour in zip(chosen.items(), ("C0", "C1")):
+    for label, rival in {"PLQ": saliency("signed"), "centre": centre}.items():
         found = curves(name, rival(model, image[None])[0].cpu(), fills(average)["average face"])
-        if label == "PLQ":
-            first, lowest, last = found[0, 0, 0], found[0, 0].min(), found[0, 0, -1]
-            print(f"{name}: Q, from {first:.2f} down to {lowest:.2f}, is {last:.2f} in the end")
-            assert last > lowest + 0.3 * (first - lowest)
+        deleted[name, label] = found  # (order, measure, share)
         gains[name, label] = [area_between(low, high) for high, low in zip(*found)]
-        for axis, high, low in zip(pair, *found):
-            axis.plot(100 * SHARES, high, color=colour, label=f"{label}, high first")
-            axis.plot(100 * SHARES, low, "--", color=colour, label=f"{label}, low first")
-    for axis, title in zip(pair, ("Q", "comparison score")):
-        axis.set_title(f"{name}: {title}", fontsize=9)
-        axis.set_xlabel("pixels replaced, %")
-axes[0].figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=4, loc="outside lower center")
+    quality = deleted[name, "PLQ"][0, 0]  # highest first
+    first, lowest, last = quality[0], quality.min(), quality[-1]
+    print(f"{name}: Q, from {first:.2f} down to {lowest:.2f}, is {last:.2f} in the end")
+    regained.append((last - lowest) / (first - lowest))
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained", sharex=True)
+for row, name in zip(axes, models):
+    for label, colour, marker in (("PLQ", "C0", "o"), ("centre", "C1", "s")):
+        for axis, high, low in zip(row, *deleted[name, label]):
+            style = {"color": colour, "marker": marker, "markersize": 4}
+            axis.plot(100 * SHARES, high, "-", label=f"{label}, high first", **style)
+            axis.plot(100 * SHARES, low, "--", label=f"{label}, low first", **style, fillstyle="none")
+    for axis, measure in zip(row, ("Q", "comparison score")):
+        axis.set_title(name, fontsize=10)
+        axis.set_ylabel(measure)
+for axis in axes[1]:
+    axis.set_xlabel("pixels replaced, %")
+figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, loc="outside lower center")
+describe(
+    figure,
+    "Four diagrams of Q and comparison score against the share of replaced pixels: the score falls faster if the "
+    "highest pixels go first, and the gap is wider for the Gaussian than for the PLQ map; in the map's order Q falls and rises again.",
+)
 plt.show()
 
 # %% [markdown]
-# *Solid: the highest pixels first; dashed: the lowest first; blue: the PLQ map; orange: the Gaussian.* The further apart solid and dashed are, the better the map. The Gaussian's are further apart, in the score of both networks. $Q$ does something odd: at the end it is *high* again. What is left then is nearly the average of eight faces, and an average face is a good face: $Q$ says how sure a network is of what it sees, not that it sees *her*.
+# *Solid, filled: the highest pixels first; dashed, open: the lowest first; blue circles: the PLQ map; orange squares: the Gaussian.* The further apart solid and dashed are, the better the map. $Q$ does something odd: at the end it is *high* again. What is left then is nearly the average of eight faces, and an average face is a good face: $Q$ says how sure a network is of what it sees, not that it sees *her*.
 
 # %%
 for name in models:
     print(name, "gain of the score:", {label: f"{gains[name, label][1]:.1f}" for label in ("PLQ", "centre")})
-    assert gains[name, "centre"][1] > gains[name, "PLQ"][1] > 0.2
+claim(
+    "The Gaussian's curves of the score are further apart, for both networks",
+    all(gains[name, "centre"][1] > gains[name, "PLQ"][1] > 0.2 for name in models),
+)
+claim("In the end, Q has regained more than 30 % of what it had lost", min(regained) > 0.3)
 
+# %%
 score, quality = (against(f"gain of {each}", "centre", "gain") for each in ("score", "quality"))
-for name in models:
-    for rows in (score[name], quality[name]):  # averaged over fills
-        assert rows.loc["PLQ, signed", "high"] < 0  # the Gaussian is ahead
-        assert (rows["low"] <= 0).all()  # and no map is clearly ahead of it
-    assert score[name].loc["pattern", "mean"] > score[name].loc["PLQ, signed", "mean"] + 0.05
+both = [rows for name in models for rows in (score[name], quality[name])]  # averaged over fills
+claim(
+    "On LFW, the Gaussian's gain of score and Q is clearly above the PLQ map's",
+    all(rows.loc["PLQ, signed", "high"] < 0 for rows in both),
+)
+claim("No map is clearly ahead of the Gaussian", all((rows["low"] <= 0).all() for rows in both))
+gap = [rows["mean"]["pattern"] - rows["mean"]["PLQ, signed"] for rows in score.values()]
+claim("The pattern's gain of the score is more than 0.05 above the raw map's", min(gap) > 0.05)
 
 one = read("gain", model="sface", measure="gain of quality", fill="average face")
-assert one.loc["centre", "low"] < 0 < one.loc["centre", "high"]
-print("clearly ahead of the Gaussian there:", (one["low"] > one.loc["centre", "high"]).sum(), "maps")
+blob = one.loc["centre"]
+claim("SFace, average face: the Gaussian's gain of Q cannot be told from 0", blob["low"] < 0 < blob["high"])
+print("clearly ahead of the Gaussian there:", (one["low"] > blob["high"]).sum(), "maps")
 
 # %% [markdown]
 # On the photos of LFW it is the same: averaged over fills, no map beats the Gaussian, neither for the score nor for $Q$. One fill disagrees: where SFace's pixels are replaced by the average face, the Gaussian's gain of $Q$ cannot be told from 0, and some maps are ahead of it. Part of the reason for the Gaussian's lead is grain. Single pixels of a gradient are noisy, and where every other pixel is left, a network still sees the face: the *pattern*, which is the same map smoothed, comes close to the Gaussian. The other part is probably the task: the middle of a crop *is* where a face is, and to lose a whole nose hurts more than to lose some of everything.
@@ -338,41 +418,64 @@ for name in models:
     first, second = (set(rows.index[rows["low"] > 0]) for rows in ahead)
     clearly[name] = first & second
     print(f"{name}: {'; '.join(sorted(clearly[name])) or 'none'}")
-assert not clearly["sface"] & clearly["facenet"]
-assert {"PLQ, smoothed", "gradient of Q, smoothed", "occlusion, 49 places"} == clearly["sface"]
-assert {"Grad-CAM of Q"} == clearly["facenet"]
+claim("No map is clearly ahead for both networks", not clearly["sface"] & clearly["facenet"])
+claim(
+    "For SFace these three are, for FaceNet this one",
+    clearly["sface"] == {"PLQ, smoothed", "gradient of Q, smoothed", "occlusion, 49 places"}
+    and clearly["facenet"] == {"Grad-CAM of Q"},
+)
 
 # %% [markdown]
-# None is, for *both* networks. For SFace, three maps are ahead in both tests: the smoothed PLQ map, the smoothed gradient of $Q$, and occlusion; for FaceNet, Grad-CAM. **So the question "which pixels cost quality?" is open**: none of our 23 maps answers it better than the PLQ map for both networks. That is why `explain` offers no other kind of map. To find out for one photo, replace its patches one by one: that is occlusion.
+# **So the question "which pixels cost quality?" is open**: none of our 23 maps answers it better than the PLQ map for both networks. That is why `explain` offers no other kind of map. To find out for one photo, replace its patches one by one: that is occlusion.
 #
 # ## Random weights
 #
 # Draw the weights of the network at random, from the head down, each layer with its own mean and standard deviation; biases stay. A map that does not change shows the photo, or the middle, or the architecture, but nothing that was learnt ([arXiv 1810.03292](https://arxiv.org/abs/1810.03292)).
 
 # %%
-_, axes = plt.subplots(2, 6, figsize=(9, 3.3), dpi=80, layout="constrained")
-kept = {}
-for row, (name, model) in zip(axes, models.items()):
+from torch.nn.functional import avg_pool2d
+
+from plqlite.experiments.faithfulness import randomised, similarity
+
+kept, blurred = {}, {}
+for name, model in models.items():
     image = faces[name][astronaut][None]
     before = saliency("signed")(model, image)[0].cpu()
-    row[0].imshow(avg_pool2d(before[None], 4)[0], cmap="cividis")
-    row[0].set_title(f"{name}: trained", fontsize=9)
-    for axis, (stage, changed) in zip(row[1:], randomised(model)):
+    blurred[name, "trained"] = avg_pool2d(before[None], 4)[0]  # for the picture
+    for stage, changed in randomised(model):
         after = saliency("signed")(changed, image)[0].cpu()
         kept[name, stage] = similarity(before, after)[0]
-        axis.imshow(avg_pool2d(after[None], 4)[0], cmap="cividis")
-        axis.set_title(f"{stage}: ρ = {kept[name, stage]:.1f}", fontsize=9)
-for axis in axes.flat:
-    axis.set_axis_off()
+        blurred[name, stage] = avg_pool2d(after[None], 4)[0]
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(3, 4, figsize=(9, 7.6), layout="constrained")
+for name, half in zip(models, (axes[:, :2], axes[:, 2:])):
+    stages = {stage: values for (model, stage), values in blurred.items() if model == name}
+    for axis, (stage, values) in zip(half.flat, stages.items()):
+        drawn = axis.imshow((values - values.min()) / np.ptp(values), cmap="cividis")
+        rho_of = "" if stage == "trained" else f": ρ = {kept[name, stage]:.1f}"
+        axis.set_title(f"{name}, {stage}{rho_of}", fontsize=10)
+        axis.set_axis_off()
+bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[0, 1])
+bar.ax.set_xticklabels(["lowest saliency", "highest of each map"])
+describe(
+    figure,
+    "Saliency of the astronaut with trained weights, and with random ones in the head, and in a quarter, half, three "
+    "quarters and all of the backbone: SFace's loses its shape, FaceNet's stays low near the edge.",
+)
 plt.show()
 
 # %% [markdown]
-# *Left: the saliency of the trained network; to the right: with random weights in the head, and in more and more of the backbone.* SFace's map loses most of its order. FaceNet's keeps a ρ of about one half even with all weights random: it is more sensitive in the middle then, too, perhaps because more paths lead from there to the output. That much of its map needs no learnt weights. The *pattern*, which is smoothed, keeps more: 0.4 for SFace and 0.7 for FaceNet, on three photos of LFW.
+# *For each network, first the saliency with trained weights; then with random weights in the head, and in more and more of the backbone.* SFace's map loses most of its order. FaceNet's keeps a ρ of about one half even with all weights random: it is more sensitive in the middle then, too, perhaps because more paths lead from there to the output. That much of its map needs no learnt weights. The *pattern*, which is smoothed, keeps more: 0.4 for SFace and 0.7 for FaceNet, on three photos of LFW.
 
 # %%
-assert kept["sface", "100 %"] < 0.4 < 0.45 < kept["facenet", "100 %"]
+claim(
+    "The astronaut's map keeps a ρ below 0.4 for SFace, above 0.45 for FaceNet",
+    kept["sface", "100 %"] < 0.4 < 0.45 < kept["facenet", "100 %"],
+)
 random = {name: read("sanity", model=name, stage="100 %", measure="rho") for name in models}
-assert random["sface"].loc["PLQ, signed", "high"] < 0.4 < 0.5 < random["facenet"].loc["PLQ, signed", "low"]
+own = [random[name].loc["PLQ, signed"] for name in models]
+claim("On LFW it is below 0.4 and above 0.5, intervals and all", own[0]["high"] < 0.4 < 0.5 < own[1]["low"])
 print("pattern:", {name: f"{rows['mean']['pattern']:.1f}" for name, rows in random.items()})
 
 # %% [markdown]
@@ -381,39 +484,54 @@ print("pattern:", {name: f"{rows['mean']['pattern']:.1f}" for name, rows in rand
 # Now the other half of the question: $Q$ itself. Quality is utility, so the test is whether a network makes fewer errors when the comparisons of the lowest quality are left out (Grother & Tabassi 2007; ISO/IEC 29794-1). `evaluate.py` compared 300 images with each other: 100 photos of LFW, and two worse versions of each, such as a blurred and a dark one, since press photos alone leave nothing to discard. A photo never meets a version of itself. A *genuine* pair shows one subject, an *impostor* pair two. A pair matches if its comparison score reaches a threshold: we take the one at which 1 % of the impostor pairs of the unaltered photos match (the false match rate, FMR). The curves show the share of the remaining genuine pairs that do *not* match (the false non-match rate, FNMR). The quality of a pair is the lower one of its two images, by one of these scores:
 
 # %%
+from plqlite.experiments.evaluation import SCORES
+
 print("\n".join(f"{name}: {what}" for name, what in SCORES.items()))
 
 # %%
-shown = ("closed form", "signal for noise", "norm", "mean P", "detector", "sharpness")
-
-
-def discard(axis, model, fmr=0.01):
-    """Draw the error against the share of genuine pairs that are left out; of Q, return pairs and errors that are left."""
-    rows = read("discard_curves", model=model, fmr=fmr)
-    for score, part in rows.groupby("score", sort=False):
-        if score in shown:
-            axis.plot(100 * part["discarded"], 100 * part["fnmr"], label=score)
-    axis.axhline(100 * rows["fnmr"].iloc[0], color="0.6", linestyle=":", label="random, on average")
-    axis.set(
-        title=f"{model}, FMR {fmr:.0%}", xlabel="genuine pairs left out, %", ylabel="FNMR, %", ylim=(0, None)
-    )
+discarding = {name: read("discard_curves", model=name, fmr=0.01) for name in models}
+ends = {}
+for name, rows in discarding.items():
     ours = rows[rows["score"] == "closed form"].set_index("discarded")
-    return ours["left"], ours["fnmr"]
-
-
-_, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
-ends = {name: discard(axis, name) for axis, name in zip(axes, models)}
-axes[1].legend(fontsize=8)
-plt.show()
+    ends[name] = ours["left"], ours["fnmr"]
 pairs, _ = ends["sface"]
 print("genuine pairs left:", ", ".join(f"{each} ({1 - share:.0%})" for share, each in pairs.items()))
 for name, (pairs, fnmr) in ends.items():
     print(f"{name}: {pairs[0]} genuine pairs, {fnmr[0] * pairs[0]:.0f} errors; ", end="")
     print(f"in the better half: {pairs[0.5]} pairs, {fnmr[0.5] * pairs[0.5]:.0f} errors")
-assert ends["sface"][1][0.5] == 0 and ends["facenet"][1][0.5] < 0.5 * ends["facenet"][1][0]
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+styles = {
+    "closed form": ("C0", "o", "-"),
+    "signal for noise": ("C1", "s", "-"),
+    "norm": ("C2", "^", "--"),
+    "mean P": ("C3", "v", "--"),
+    "detector": ("C4", "D", "-."),
+    "sharpness": ("C5", "x", "-."),
+}
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
+for axis, (name, rows) in zip(axes, discarding.items()):
+    for score, (colour, marker, line) in styles.items():
+        part = rows[rows["score"] == score]
+        axis.plot(100 * part["discarded"], 100 * part["fnmr"], line, color=colour, marker=marker, label=score)
+    axis.axhline(100 * rows["fnmr"].iloc[0], color="0.6", linestyle=":", label="random, on average")
+    axis.set(title=f"{name}, FMR 1 %", xlabel="genuine pairs left out, %", ylabel="FNMR, %", ylim=(0, None))
+figure.legend(*axes[0].get_legend_handles_labels(), ncols=4, loc="outside lower center")
+describe(
+    figure,
+    "Error against the share of genuine pairs left out: with Q in closed form, SFace's error falls to 0 and FaceNet's "
+    "to less than half; with sharpness it falls for neither, and with the norm for SFace alone.",
+)
+plt.show()
 
 # %% [markdown]
-# *The lower the better; dotted: what a random number does on average.* $Q$, in closed form, removes all of SFace's errors within the first half; FaceNet makes many more, and its error rate falls by more than half. (SFace's errors are few, so its curves are coarse.) The mean over such a curve, as a part of the error without discarding, is the *partial area*: 1, on average, for a score that knows nothing.
+# *The lower the better; dotted: what a random number does on average.* FaceNet makes many more errors than SFace. (SFace's errors are few, so its curves are coarse.) The mean over such a curve, as a part of the error without discarding, is the *partial area*: 1, on average, for a score that knows nothing.
+
+# %%
+claim(
+    "Leaving out the half of lowest Q removes all of SFace's errors, and lowers FaceNet's rate to less than half",
+    ends["sface"][1][0.5] == 0 and ends["facenet"][1][0.5] < 0.5 * ends["facenet"][1][0],
+)
 
 
 # %%
@@ -428,19 +546,37 @@ for name in models:
     display(Markdown(f"**{name}**\n\n{as_table(areas(name), 'score')}"))
 
 # %% [markdown]
-# *Partial areas up to 5, 20 and 50 % of the pairs left out, with 95 % intervals over subjects; the best in bold. Last row: the mean of 1000 random scores, and between what 95 % of them are.* $Q$ knows on which photos the network fails, whether masks are drawn or not: to 50 %, its interval is below 1 for both networks, and it is lower than luck gets. The *norm*, the length of the embedding before normalisation, costs nothing; it does as well for SFace, but shows no effect for FaceNet. Neither sharpness nor the size of the face can be told from 1. The mean of the PLQ map comes close to $Q$, since $\hat S$ has $\hat Q$ as a factor, but for SFace its interval still contains 1.
+# *Partial areas up to 5, 20 and 50 % of the pairs left out, with 95 % intervals over subjects; the best in bold. Last row: the mean of 1000 random scores, and between what 95 % of them are.* $Q$ knows on which photos the network fails, whether masks are drawn or not. The *norm*, the length of the embedding before normalisation, costs nothing; it does as well for SFace, but shows no effect for FaceNet. The mean of the PLQ map comes close to $Q$, since $\hat S$ has $\hat Q$ as a factor, but for SFace its interval still contains 1.
 
 # %%
-for name in models:
-    area = read("discard_areas", model=name, fmr=0.01, limit=0.5).set_index("score")
-    assert area.loc[["closed form", "sampled"], "high"].max() < 1
-    assert area.loc[["closed form", "sampled"], "mean"].max() < area.loc["random", "low"]
-    assert abs(area.loc["closed form", "mean"] - area.loc["sampled", "mean"]) < 0.02
-    assert (area.loc[["sharpness", "face size"], "high"] > 1).all()
-    assert (area.loc[["sharpness", "face size"], "low"] < 1).all()
-    assert abs(area.loc["mean P", "mean"] - area.loc["closed form", "mean"]) < 0.1
-    assert (area.loc["mean P", "high"] > 1) == (name == "sface")
-    assert (area.loc["norm", "high"] < 1) == (name == "sface")
+area = {name: read("discard_areas", model=name, fmr=0.01, limit=0.5).set_index("score") for name in models}
+ours = ["closed form", "sampled"]
+claim(
+    "To 50 %, the intervals of Q are below 1 for both networks, with masks or without",
+    all(rows.loc[ours, "high"].max() < 1 for rows in area.values()),
+)
+claim(
+    "… and its areas below what luck gets",
+    all(rows.loc[ours, "mean"].max() < rows.loc["random", "low"] for rows in area.values()),
+)
+claim(
+    "With masks or without, the areas differ by less than 0.02",
+    all(abs(rows.loc["closed form", "mean"] - rows.loc["sampled", "mean"]) < 0.02 for rows in area.values()),
+)
+
+# %%
+plain = [rows.loc[["sharpness", "face size"]] for rows in area.values()]
+claim(
+    "Neither sharpness nor the size of the face can be told from 1",
+    all((rows["low"] < 1).all() and (rows["high"] > 1).all() for rows in plain),
+)
+near = all(abs(rows.loc["mean P", "mean"] - rows.loc["closed form", "mean"]) < 0.1 for rows in area.values())
+claim("The mean of the PLQ map is within 0.1 of Q", near)
+above = {
+    score: [name for name in models if area[name].loc[score, "high"] > 1] for score in ("mean P", "norm")
+}
+claim("Its interval reaches above 1 for SFace alone", above["mean P"] == ["sface"])
+claim("The norm's does so for FaceNet alone", above["norm"] == ["facenet"])
 
 # %% [markdown]
 # ## Two claims that no picture shows
@@ -450,22 +586,38 @@ for name in models:
 # **More pixels of high quality do not mean a higher quality.** Count the pixels of each face whose saliency is above the median of all faces, and compare the count with $\hat Q$:
 
 # %%
-_, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
-for axis, (name, model) in zip(axes, models.items()):
+useful, scaled = {}, {}
+for name, model in models.items():
     explanation = plqlite.explain(model, faces[name])
-    useful = (explanation.saliency > explanation.saliency.median()).float().mean((1, 2))
-    axis.plot(100 * useful.cpu(), explanation.scaled_quality.cpu(), "o")
-    axis.set(title=name, xlabel="useful pixels, %", ylabel="Q̂ of the image", ylim=(0, 1))
+    median = explanation.saliency.median()
+    useful[name] = (
+        (explanation.saliency > median).float().mean((1, 2)).cpu()
+    )  # share of the pixels of each face
+    scaled[name] = explanation.scaled_quality.cpu()
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
+for axis, name, marker in zip(axes, models, "os"):
+    axis.plot(100 * useful[name], scaled[name], marker)
+    axis.set(title=name, xlabel="useful pixels, %", ylim=(0, 1))
+axes[0].set_ylabel("scaled quality Q̂")
+describe(
+    figure,
+    "Scaled quality of nine faces against their share of useful pixels, for SFace and for FaceNet: on the whole, both "
+    "grow together, but there are pairs in which they do not.",
+)
 plt.show()
 
+# %%
 claims = pd.read_csv(RESULTS.parent / "claims.csv").set_index(["model", "measure"])
+lows, highs = {}, {}
 for reading in ("summed", "signed"):
-    pairs = [
-        claims.loc[(name, f"pairs in which more useful pixels mean less Q̂, {reading}")] for name in models
-    ]
+    measure = f"pairs in which more useful pixels mean less Q̂, {reading}"
+    pairs = [claims.loc[(name, measure)] for name in models]
     print(f"{reading}: more useful pixels, lower Q̂ in", " and ".join(f"{each['mean']:.0%}" for each in pairs))
-    assert (min(each["low"] for each in pairs) > 0.2) == (reading == "summed")
-    assert (max(each["high"] for each in pairs) > 0.5) == (reading == "summed")
+    lows[reading], highs[reading] = min(each["low"] for each in pairs), max(each["high"] for each in pairs)
+claim("Its intervals are above 20 % with summed, not all with signed", lows["summed"] > 0.2 >= lows["signed"])
+claim("They reach above 50 %, which is chance, with summed alone", highs["summed"] > 0.5 >= highs["signed"])
 
 # %% [markdown]
 # *The picture: nine sample faces, by `signed`. The numbers: pairs of 74 photos of LFW, SFace first.* With `summed`, the reading of the authors' program, the claim is reproduced: in about two of five pairs the photo with more useful pixels has the lower quality, which can hardly be told from chance. But there the level of a map depends mostly on $\sum e$ ([08](08_exploding_gradients.ipynb)). With `signed`, $\hat Q$ is the main thing that moves the level ($\hat S$ has it as a factor, [02](02_quality_node.ipynb)), and much less is left of the claim. So it is a matter of the reading.
@@ -475,7 +627,8 @@ for reading in ("summed", "signed"):
 # %%
 for name in models:
     print(name, written(claims.loc[[(name, "AUC, 30 px")]]).iloc[0].strip("*"))
-assert claims.loc[("facenet", "AUC, 30 px"), "low"] > claims.loc[("sface", "AUC, 30 px"), "high"]
+lowest, highest = claims.loc[("facenet", "AUC, 30 px"), "low"], claims.loc[("sface", "AUC, 30 px"), "high"]
+claim("FaceNet's interval lies above SFace's", lowest > highest)
 
 # %% [markdown]
 # ## What follows
@@ -499,9 +652,59 @@ display(Markdown("\n".join(rows).replace("../notebooks/", "")))
 # %% [markdown]
 # ## Exercises
 #
-# 1. **Change a number.** Slide a patch of 32 pixels instead of 16 over the astronaut (`patch=32`). Does the map agree better with what happens? Does the Gaussian?
-# 2. **Who needs the photo?** Give each of the nine faces the mean of the maps of the other eight (SFace). How far does its ρ with the shift of the embedding fall behind that of the photo's own map? And if all of them wear a scarf up to the nose, while the mean is still that of the faces without?
-# 3. **A score of your own.** Make up embeddings: ten subjects on a sphere, six images of each, two of the six noisy. Compute the error-versus-discard curve of a score that knows the noise, of one that knows nothing, and of the reverse of the first. What are their partial areas?
-# 4. **Prove it.** A map is 1 in one half of the pixels, drawn at random, and 0 in the other; equal pixels are replaced in random order, drawn independently of the map. Show that its expected relevance gain is 0, for every measure and every fill that do not look at the map.
+# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+
+# %% [markdown]
+# ### Exercise 1 · Change a number (easy, 10 minutes)
 #
+# Slide a patch of 32 pixels instead of 16 over the astronaut (SFace, `patch=32`). Does her map $P$ agree better with the shift of the embedding? Does the Gaussian? And with the fall of $Q$?
+#
+# <details><summary>Hint</summary><code>intervene(models["sface"], faces["sface"][astronaut], average_of_others("sface", astronaut), patch=32)</code>, then <code>agreement</code>. The map is <code>maps["sface"]</code>, the Gaussian <code>centre(models["sface"], faces["sface"])[0]</code>.</details>
+
+# %%
+wider = ...  # ρ with the shift, for patches of 32 pixels: [of the map P, of the Gaussian]
+check(wider, "9d656a6851aa", digits=2)
+
+# %% [markdown]
+# ### Exercise 2 · The area under a curve (easy, 15 minutes)
+#
+# Write a function that takes shares that are left out and the errors that remain, and returns the partial area: the mean error over these shares, as a part of the first one. Between two points the curve is a straight line; the points need not be equally far apart. Then apply it to the curves of $Q$ in `ends`. Do you get what the last column of the table says?
+#
+# <details><summary>Hint</summary><code>np.trapezoid</code> gives the area. What do you divide it by to get a mean, and what the mean, to get a part?</details>
+
+
+# %%
+def area_under(shares, errors):
+    """The mean of the errors over the shares, as a part of the first error."""
+    ...
+
+
+check(area_under([0.0, 0.1, 0.3], [0.2, 0.1, 0.0]), "73475cb40a56", digits=2)
+
+# %% [markdown]
+# ### Exercise 3 · Who needs the photo? (medium, 25 minutes)
+#
+# Give each of the nine faces the mean of the maps of the other eight (SFace; take $\hat S$, `saliency("signed")`). How far does its ρ with the shift of the embedding fall behind that of the photo's own map, on average? Use 7×7 patches (`row=7`), replaced by the average of the other eight. And if all of them wear a scarf up to the nose, while mean map and average face are still those of the faces without?
+#
+# <details><summary>Hint</summary>A scarf: <code>scarf[:, :, 72:, :] = torch.tensor([130.0, 60.0, 60.0])[:, None, None]</code> in a copy of <code>faces["sface"]</code>. For each face, <code>intervene</code> once, and let both maps <code>agreement</code> with the effects.</details>
+
+# %%
+behind = ...  # own map less mean map, on average: [as they are, behind a scarf]
+check(behind, "ad20437f190a", digits=2)
+
+# %% [markdown]
+# ### Exercise 4 · A score of your own (medium, 30 minutes)
+#
+# Make up embeddings: ten subjects on a sphere, six images of each, two of the six noisy. Compute the error-versus-discard curve of a score that knows the noise, of one that knows nothing, and of the reverse of the first. What are their partial areas?
+#
+# <details><summary>Hint</summary><code>plqlite.experiments.discard</code> has <code>all_pairs</code>, <code>threshold_at</code>, <code>error_versus_discard</code> and <code>partial_area</code>. Noise: normal, added to a random direction of 64 numbers, then normalised; a standard deviation of 0.25 for a noisy image, 0.02 for a good one.</details>
+
+# %% [markdown]
+# ### Exercise 5 · Prove it (hard, 20 minutes)
+#
+# A map is 1 in one half of the pixels, drawn at random, and 0 in the other; equal pixels are replaced in random order, drawn independently of the map. Show that its expected relevance gain is 0, for every measure and every fill that do not look at the map.
+#
+# <details><summary>Hint</summary>In what order are the pixels replaced, and in what order if the lowest come first? What is the distribution of each?</details>
+
+# %% [markdown]
 # Solutions: [solutions/11_faithfulness.ipynb](solutions/11_faithfulness.ipynb) · Back: [10](10_your_own_model.ipynb) · Start: [00 · What does my photo's map look like?](00_quickstart.ipynb)

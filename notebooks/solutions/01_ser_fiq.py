@@ -22,6 +22,7 @@ from scipy.stats import spearmanr
 from torchvision.transforms.functional import gaussian_blur, resize
 
 import plqlite
+from plqlite.lessons import check
 from plqlite.quality import closed_form_quality
 
 sface = plqlite.sface()
@@ -45,6 +46,8 @@ for p, quality in by_rate.items():
     assert order > 0.9
 
 assert (torch.stack(list(by_rate.values())).diff(dim=0) < 0).all()
+ends = [by_rate[0.1][0], by_rate[0.9][0]]
+check(ends, "855662105786", digits=2)
 
 # %% [markdown]
 # ## 2. A worse image
@@ -70,6 +73,8 @@ for model in (sface, facenet):
 for name, of_sface, of_facenet in zip(names, *quality.values()):
     print(f"{name:<25} Q = {of_sface:.3f} (SFace), {of_facenet:.3f} (FaceNet)")
 
+lowest = [("as it is", "dark", "noise", "small")[scores.argmin()] for scores in quality.values()]
+check(lowest, "1803aab59400")
 assert quality["sface"].argmin() == quality["facenet"].argmin() == 3
 assert quality["sface"][0] - quality["sface"][1] < 0.005
 assert (quality["facenet"][1:3] > quality["facenet"][0] + 0.002).all()
@@ -85,6 +90,7 @@ cosine = (sface(blurred) * sface(faces).repeat(5, 1)).sum(-1)
 correlation = spearmanr(plqlite.ser_fiq_closed_form(sface, blurred), cosine).statistic
 print(f"rank correlation of Q and the cosine over 45 images: {correlation:.1f}")
 assert correlation > 0.8
+check(correlation, "434c9b5ae514", digits=2)
 
 # %% [markdown]
 # The score never saw the sharp originals.
@@ -106,6 +112,8 @@ print(
     f"share of the variance along u: {share.min():.1%} to {share.max():.1%}; one direction in 128 would be {1 / 128:.1%}"
 )
 print(f"Q would be lower by {lost.min():.4f} to {lost.max():.4f}")
+percent = 100 * share.mean()
+check(percent, "3fdba35f04dc", digits=1)
 assert share.max() < 0.03
 assert 0 < lost.min() < lost.max() < 1e-3
 

@@ -17,15 +17,16 @@
 # Solutions to the exercises of [03 · How does a gradient become a map?](../03_saliency.ipynb)
 
 # %%
-import matplotlib.pyplot as plt
 import torch
 from scipy.stats import spearmanr
 
 import plqlite
-from plqlite.figures import draw_map
+from plqlite.figures import strip
+from plqlite.lessons import check, compact_pictures
 from plqlite.regression import QualityRegression, node_weights
 from plqlite.saliency import fit_gamma, mean_over_channels, pixel_gradient, pixel_level_quality
 
+compact_pictures()
 sface = plqlite.sface()
 images = plqlite.load_face(plqlite.sample_faces()["astronaut"], sface)
 saliency = plqlite.explain(sface, images).saliency[0]  # (112, 112)
@@ -38,12 +39,14 @@ saliency = plqlite.explain(sface, images).saliency[0]  # (112, 112)
 # %%
 half = -2 * saliency.median().log10().item()
 print(f"half of the pixels above 0.5 at γ = {half:.1f}")
-figure, axes = plt.subplots(1, 5, figsize=(9, 2), layout="constrained")
-for axis, gamma in zip(axes, (7, 9, 11, 13, 15)):
-    draw_map(axis, pixel_level_quality(saliency, gamma))
-    axis.set(title=f"γ = {gamma}", xticks=[], yticks=[])
-plt.show()
 assert abs((pixel_level_quality(saliency, half) > 0.5).float().mean() - 0.5) < 0.01
+check(half, "f6e0a1e2ac41")
+
+# %%
+strip(
+    {f"γ = {gamma}": pixel_level_quality(saliency, gamma) for gamma in (7, 9, 11, 13, 15)},
+    "The astronaut's map P for SFace: blue all over at γ = 7, half yellow at 11, yellow nearly all over at 15.",
+)
 
 # %% [markdown]
 # ## 2. The largest of the three
@@ -58,6 +61,7 @@ mean, largest = mean_over_channels(gradient).flatten(), gradient.abs().amax(0).f
 correlation = spearmanr(mean, largest).statistic
 print(f"rank correlation {correlation:.2f}")
 assert correlation > 0.95
+check(correlation, "29db0c6782db", digits=2)
 
 # %% [markdown]
 # ## 3. Is the map smooth?
@@ -73,6 +77,8 @@ regions = torch.corrcoef(torch.stack([x.flatten() for x in coarse]))[0, 1]
 print(f"correlation of log Ŝ: single pixels {fine:.1f}, regions of 7×7 {regions:.1f}")
 assert fine < 0.7
 assert regions > 0.8
+agreement = [fine, regions]
+check(agreement, "aa4a0c3df27d", digits=2)
 
 # %% [markdown]
 # ## 4. Prove it

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 05 · Solutions
 #
-# Back to [05 · Does a perturbation show up where it is?](../05_random_masks.ipynb)
+# Solutions to the exercises of [05 · Does a perturbation show up where it is?](../05_random_masks.ipynb)
 
 # %%
 from dataclasses import replace
@@ -26,6 +26,7 @@ import plqlite
 from plqlite.experiments.inpainting import qualities
 from plqlite.experiments.masks import COLOURS, cover, mask_experiment
 from plqlite.experiments.statistics import localisation_auc, pixel_change, share_positive
+from plqlite.lessons import check
 from plqlite.saliency import pixel_level_quality
 
 facenet = plqlite.facenet()
@@ -40,9 +41,9 @@ def covered_faces(size, seed=0):
 
 
 # %% [markdown]
-# ## 1. Ten passes
+# ## 1. Change a number
 #
-# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The first assertion below checks this for one seed.
+# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The first assertion below tests this for one seed.
 
 # %%
 masked, masks = covered_faces(30)
@@ -71,9 +72,12 @@ for passes in (10, 100):
     pixels[passes] = changes.std(0).mean()
     level[passes] = torch.stack([each.scaled_quality for each in clean]).mean()
 
-print(f"raw: {raw[10] / raw[100]:.0f} times the scatter")
-print(f"mean Q̂ with 10 passes {level[10]:.2f}, with 100 passes {level[100]:.1f}")
-assert 2 < raw[10] / raw[100] < 5
+# %%
+ratio = raw[10] / raw[100]
+print(f"Q(I) − Q(I_m): {ratio:.0f} times the scatter, Δ_p: {pixels[10] / pixels[100]:.1f} times")
+print(f"mean Q̂ with 10 passes {level[10]:.2f}, with 100 passes {level[100]:.2f}")
+check(ratio, "4e07408562be", digits=0)
+assert 2 < ratio < 5
 assert pixels[10] < pixels[100]
 assert level[10] > level[100] + 0.2
 
@@ -89,12 +93,13 @@ masked, masks = covered_faces(10)
 sampled = qualities(facenet, torch.cat([images, masked]), seeds=8)  # (8, 18)
 scaled = plqlite.scale_quality(sampled, facenet.scaling.alpha, facenet.scaling.r)
 before, after = scaled.split(len(images), dim=1)  # (8, 9) each
-paired, unpaired = before - after, before - after.roll(1, dims=0)
-scatter = {"shared": paired.std(0).mean().item(), "different": unpaired.std(0).mean().item()}
-print(
-    {label: f"{value:.2f}" for label, value in scatter.items()}, f"; the effect itself is {paired.mean():.2f}"
-)
-assert scatter["different"] > 2 * scatter["shared"]
+paired, split = before - after, before - after.roll(1, dims=0)
+scatter = {"shared": paired.std(0).mean().item(), "different": split.std(0).mean().item()}
+unpaired = scatter["different"] / scatter["shared"]
+print(f"scatter with a shared seed {scatter['shared']:.2f}, with different seeds {scatter['different']:.2f}")
+print(f"the effect itself is {paired.mean():.2f}")
+check(unpaired, "4b227777d4dd", digits=0)
+assert unpaired > 2
 
 # %% [markdown]
 # ## 3. Find the mask
@@ -105,9 +110,10 @@ assert scatter["different"] > 2 * scatter["shared"]
 masked, masks = covered_faces(30)
 before, after = clean_explained.plq, masked_explained.plq
 alone = np.mean([localisation_auc(plq, mask) for plq, mask in zip(after, masks)])
-difference = np.mean([localisation_auc(plq, mask) for plq, mask in zip(after - before, masks)])
-print(f"AUC of the map alone {alone:.1f}, of the difference {difference:.1f}")
-assert difference > alone + 0.1
+auc = np.mean([localisation_auc(plq, mask) for plq, mask in zip(after - before, masks)])
+print(f"AUC of the map alone {alone:.2f}, of the difference {auc:.2f}")
+check(auc, "98a3ab7c340e", digits=2)
+assert auc > alone + 0.1
 
 # %% [markdown]
 # ## 4. One mask or many?
@@ -120,5 +126,6 @@ over_identities = share_positive(table["delta_q"], table["identity"])
 over_masks = share_positive(table["delta_q"], table.index.astype(str))
 wider = (over_identities.high - over_identities.low) / (over_masks.high - over_masks.low)
 print(f"{wider:.0f} times as wide")
+check(wider, "f5ca38f748a1", digits=1)
 assert over_identities.mean == over_masks.mean
 assert wider > 1.3

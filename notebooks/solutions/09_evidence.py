@@ -24,6 +24,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 import plqlite
 from plqlite.evidence import signal_and_noise
+from plqlite.figures import LOWER_HIGHER, describe
+from plqlite.lessons import check
 from plqlite.quality import closed_form_quality
 
 sface = plqlite.sface()
@@ -36,13 +38,17 @@ features, cells = sface.features_and_cells(image)
 # The signal has no $p$ in it: it belongs to the mean, which dropout leaves alone. The noise has the factor $p/(1-p)$, a quarter at 0.2 and 4 at 0.8, the same for every cell. So neither pattern changes.
 
 # %%
+factors = []
 with torch.no_grad():
     signal, noise = signal_and_noise(sface.head, cells)
     for rate, factor in ((0.2, 0.25), (0.8, 4.0)):
         other_signal, other_noise = signal_and_noise(sface.head, cells, rate)
         torch.testing.assert_close(other_signal, signal)
         torch.testing.assert_close(other_noise, factor * noise)
-        print(f"p = {rate}: noise × {(other_noise / noise).mean():.2f}")
+        factors.append((other_noise / noise).mean().item())
+        print(f"p = {rate}: noise × {factors[-1]:.2f}")
+
+check(factors, "d61660aebc2d", digits=2)
 
 # %% [markdown]
 # ## 2. Blur
@@ -63,23 +69,31 @@ relative = {
     "squared length": [each**2 / length[0] ** 2 for each in length],
     "noise": [each / scatter[0] for each in scatter],
 }
-plt.figure(figsize=(4.5, 2.8), layout="constrained")
-for label, values in relative.items():
-    plt.plot(widths, values, "o-", label=label)
-plt.xlabel("standard deviation of the blur in pixels")
-plt.ylabel("relative to the sharp photo")
-plt.legend()
 for index in range(1, len(widths)):
     assert relative["squared length"][index] < relative["noise"][index]
 assert quality[-1] < quality[0]
-print(
-    f"at the strongest blur: squared length × {relative['squared length'][-1]:.1f}, noise × {relative['noise'][-1]:.1f}"
+kept = [values[-1] for values in relative.values()]
+print(f"at the strongest blur: squared length × {kept[0]:.2f}, noise × {kept[1]:.2f}")
+check(kept, "464ccf0dee7c", digits=2)
+
+# %%
+figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
+for (label, values), style in zip(relative.items(), ("o-", "s--")):
+    axis.plot(widths, values, style, label=label)
+axis.set(xlabel="standard deviation of the blur in pixels", ylabel="relative to the sharp photo")
+axis.set(xticks=widths, ylim=(0, 1.05))
+axis.legend()
+describe(
+    figure,
+    "Squared length and noise of the astronaut against the width of the blur: both fall, the squared length much "
+    "faster than the noise.",
 )
+plt.show()
 
 # %% [markdown]
 # ## 3. Cell by cell
 #
-# Without one cell of 49, $Q$ changes little, and where it falls most, the cell carried much signal for its noise. Cells whose removal *raises* $Q$ are those with more noise than signal, each as a share of the whole.
+# Without one cell of 49, $Q$ changes little, and where it falls most, the cell carried much signal for its noise. All cells whose removal *raises* $Q$ have more noise than signal, each as a share of the whole.
 
 # %%
 with torch.no_grad():
@@ -95,16 +109,33 @@ with torch.no_grad():
 balance = signal / signal.sum() - noise / noise.sum()  # more signal than noise, as shares
 rank = spearmanr(balance.flatten(), change.flatten()).statistic
 print(f"Q rises without {(change > 0).sum()} of 49 cells; rank correlation with signal less noise {rank:.1f}")
-figure, axes = plt.subplots(1, 2, figsize=(6, 2.6), layout="constrained")
-for axis, values, title in zip(
-    axes, (balance, 1000 * change), ("signal less noise (shares)", "1000 × change of Q without it")
-):
-    limit = values.abs().max().item()
-    figure.colorbar(axis.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit), ax=axis)
-    axis.set_title(title, fontsize=9)
-    axis.set_axis_off()
 assert rank < -0.5
 assert (balance[change > 0] < 0).all()
+lever = [(change > 0).sum().item(), 1000 * change.min().item()]
+check(lever, "ddcd6c24b78b", digits=1)
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+drawn = {"signal less noise, each as a share of the whole, in 1/1000": 1000 * balance}
+drawn["change of Q without the cell, in 1/1000"] = 1000 * change
+for axis, (title, values) in zip(axes, drawn.items()):
+    limit = values.abs().max().item()
+    image_of = axis.imshow(values, cmap=LOWER_HIGHER, vmin=-limit, vmax=limit)
+    figure.colorbar(image_of, ax=axis, shrink=0.8)
+    for (row, column), value in zip(torch.cartesian_prod(*[torch.arange(7)] * 2).tolist(), values.flatten()):
+        colour = "white" if abs(value) > 0.6 * limit else "black"
+        axis.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axis.set_title(title, fontsize=9)
+    axis.set_axis_off()
+describe(
+    figure,
+    "Two maps of 7×7 cells. Signal less noise is highest around the eyes; without these cells Q falls most. "
+    "Without a few cells of hair and forehead, which have more noise than signal, Q rises.",
+)
+plt.show()
+
+# %% [markdown]
+# *Red is lower, blue is higher. The map on the right is almost the negative of that on the left: what carries more signal than noise is missed most.*
 
 # %% [markdown]
 # ## 4. The proof

@@ -25,6 +25,7 @@ from torch import nn
 
 import plqlite
 from plqlite.faces import align_arcface, crop_box
+from plqlite.lessons import check
 from plqlite.networks.weights import SFACE, find_weights
 
 portraits = plqlite.sample_faces()
@@ -34,7 +35,7 @@ faces = torch.cat([plqlite.load_face(photo, sface) for photo in portraits.values
 # %% [markdown]
 # ## 1. Split elsewhere
 #
-# With `bn1` the head is BatchNorm, Flatten, Gemm, BatchNorm: every part is affine, so the whole is. But dropout now sets values to 0 *before* the first BatchNorm, where 0 means something else. With `conv_14_relu`, one layer further up, the head begins with a PReLU and is no longer affine, so there is no closed form. $Q$ changes with the split, so the constants of one split are useless for another; that is why `calibrate` stores the split as well.
+# The embeddings stay the same. With `bn1` the head is BatchNorm, Flatten, Gemm, BatchNorm: every part is affine, so the whole is. But dropout now sets values to 0 *before* the first BatchNorm, where 0 means something else. With `conv_14_relu`, one layer further up, the head begins with a PReLU and is no longer affine, so there is no closed form. $Q$ changes with the split, so the constants of one split are useless for another; that is why `calibrate` stores the split as well.
 
 # %%
 for split in (None, "bn1", "conv_14_relu"):
@@ -43,10 +44,17 @@ for split in (None, "bn1", "conv_14_relu"):
     print(f"split at {model.card['split']:<13} mean Q {quality:.2f}   {model.card['head']}")
     torch.testing.assert_close(model(faces), sface(faces), atol=1e-5, rtol=0)  # the embeddings stay the same
 
+# %
+other = plqlite.from_onnx(find_weights(SFACE), split="bn1", device="cpu")
+means = [plqlite.ser_fiq_closed_form(model, faces).mean().item() for model in (sface, other)]
+fall = means[0] - means[1]
+print(f"closed form: mean Q falls by {fall:.3f}")
+check(fall, "86e501496586", digits=3)
+
 # %% [markdown]
 # ## 2. Another network, the same mistakes
 #
-# FaceNet was trained on loose crops without alignment. $Q$ reveals the crop that is far too wide, and nothing else: not the aligned crop, not blue first, not the range 0..1. Yet the embeddings have changed in every case. Only the comparison with a reference (here, the correct model) shows that.
+# FaceNet was trained on loose crops without alignment. $Q$ reveals the crop that is far too wide, and nothing else: not the aligned crop of SFace, not blue first, not the range 0..1. Yet the embeddings have changed in every case. Only the comparison with a reference (here, the correct model) shows that.
 
 
 # %%
@@ -66,10 +74,10 @@ def wide(photo, face, size):
 
 models = {
     "correct": facenet,
-    "aligned": mistaken(facenet, align=align_arcface),
-    "blue first": mistaken(facenet, channels="BGR"),
-    "0..1": mistaken(facenet, mean=0.0, std=255.0),
+    "SFace's crop": mistaken(facenet, align=align_arcface),
     "wide crop": mistaken(facenet, align=wide),
+    "blue first": mistaken(facenet, channels="BGR"),
+    "range 0..1": mistaken(facenet, mean=0.0, std=255.0),
 }
 mean_quality, angle = {}, {}
 reference = facenet(torch.cat([plqlite.load_face(photo, facenet) for photo in portraits.values()]))
@@ -78,13 +86,17 @@ for name, model in models.items():
     mean_quality[name] = plqlite.ser_fiq(model, crops).mean()
     agreement = (model(crops) * reference).sum(1).mean().clamp(max=1)
     angle[name] = agreement.arccos().rad2deg()
-    print(f"{name:<11} mean Q {mean_quality[name]:.2f}   {angle[name]:2.0f}° from the reference")
+    print(f"{name:<12} mean Q {mean_quality[name]:.2f}   {angle[name]:2.0f}° from the reference")
 
 assert angle["correct"] < 1 and min(value for name, value in angle.items() if name != "correct") > 15
 assert all(
-    abs(mean_quality[name] - mean_quality["correct"]) < 0.01 for name in ("aligned", "blue first", "0..1")
+    abs(mean_quality[name] - mean_quality["correct"]) < 0.01
+    for name in ("SFace's crop", "blue first", "range 0..1")
 )
 assert mean_quality["wide crop"] < mean_quality["correct"] - 0.02
+
+angles = [angle[name].item() for name in models if name != "correct"]
+check(angles, "9ded64e39ffa", digits=0)
 
 # %% [markdown]
 # ## 3. Take a module apart
@@ -97,6 +109,8 @@ crops = torch.cat([plqlite.load_face(photo, model) for photo in portraits.values
 assert torch.equal(model(crops), facenet(crops))
 assert torch.equal(model.features(crops), facenet.features(crops))
 print("the same features and embeddings")
+widths = [model.features(crops).shape[1], model(crops).shape[1]]
+check(widths, "a41b3b9d6301", digits=0)
 
 # %% [markdown]
 # ## 4. A head that is not affine
@@ -147,3 +161,5 @@ spread = max(fit.alpha for fit in fits) / min(fit.alpha for fit in fits)
 print(f"α grows by a factor of up to {spread:.1f}, and moves Q̂ by up to {by_alpha:.2f}")
 print(f"r moves Q̂ by up to {by_r:.2f}")
 assert by_r > by_alpha
+moves = [by_r.item(), by_alpha.item()]
+check(moves, "e71bbe084274", digits=2)
