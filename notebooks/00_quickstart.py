@@ -247,6 +247,7 @@ claim("The γ of SFace lies in this range", 9 < model.scaling.gamma < 13)
 strip(
     recoloured,
     "The astronaut's map P for SFace: nearly all blue for the smallest γ, nearly all yellow for the largest.",
+    label="map P",
 )
 
 # %% [markdown]

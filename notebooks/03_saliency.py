@@ -474,6 +474,7 @@ strip(
     {"SFace": face[0]} | {r: explained.plq[0] for r, explained in readings.items()},
     "The astronaut, and her map P under three readings: literal and signed are yellow in the middle of the face"
     " and mostly blue around it, summed is yellow nearly all over.",
+    label="map P",
 )
 
 # %% [markdown]

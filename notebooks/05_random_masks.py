@@ -116,6 +116,7 @@ strip(
     clean_maps,
     "The astronaut's clean face and its map P for SFace, yellow in the lower two thirds of the crop, and for "
     "FaceNet, yellow in a disc in the middle.",
+    label="map P",
 )
 
 # %% [markdown]

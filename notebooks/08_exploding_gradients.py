@@ -275,6 +275,7 @@ strip(
     {title: pixel_level_quality(s, gamma["SFace", "summed"]) for title, s in saliency.items()},
     "The exploded map, high nearly everywhere; clipped by value, it is one plateau over the whole face; "
     "clipped by norm, eyes and nose stand out again.",
+    label="P for Q̂ = 1",
 )
 
 # %%

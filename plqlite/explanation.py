@@ -83,7 +83,7 @@ class Explanation:
         write_aside(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-BATCH = 32  # images at a time: SFace takes 26 MB for each
+BATCH = 16  # images at a time: SFace takes 26 MB for each, and with 32 a half longer
 
 
 def explain(
@@ -97,7 +97,7 @@ def explain(
     """Explain for every pixel how useful it is for recognition (Eq. 1 to 7).
 
     It takes one forward pass of the backbone and one backward pass, however many dropout passes; many images
-    are split into batches of 32. Q is the closed form of Eq. 1, which gives the mean over all draws of 100
+    are split into batches of 16. Q is the closed form of Eq. 1, which gives the mean over all draws of 100
     masks: no luck of a draw, and the same number each time. `passes=100` draws masks, as the paper does, and
     estimates the same number: α, r and γ serve both. A head that is not affine has no closed form, and 100
     passes are drawn.
