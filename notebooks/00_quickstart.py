@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | How good is a face photo for a face recognition network, and which pixels does the network depend on? |
 # | **Outcome** | You can draw how good any photo is for a network and where, with two real networks, and say what the picture and its numbers mean. |
-# | **Time** | 17 minutes to read, 40 for the exercises; 16 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 17 minutes to read, 40 for the exercises; 18 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [Pixel-Level Face Image Quality Assessment for Explainable Face Recognition](https://arxiv.org/abs/2110.11001), Fig. 1 |
 #
 # You hand in a passport photo, and a machine answers: *quality too low*. What should you change? A single number cannot tell you. A pixel-level quality map (*PLQ map*, or *map* for short) is meant to: it shows how strongly the network depends on each pixel. How far that goes, [11](11_faithfulness.ipynb) tests.
@@ -27,7 +27,7 @@
 #
 # ## Two networks
 #
-# A face recognition network turns the picture of a face into a list of numbers, its *embedding*. Two pictures are taken for the same person if their embeddings are close. Two such networks come with the installation, trained by others and used here as they are:
+# A face recognition network turns the picture of a face into a list of numbers, its *embedding*. Two pictures are taken to show the same person if their embeddings are close. Two such networks come with the installation, trained by others and used here as they are:
 #
 # - **SFace** looks at 112×112 pixels and returns 128 numbers.
 # - **FaceNet** looks at 160×160 pixels and returns 512 numbers. It was trained on other photos, cropped in another way.
@@ -39,7 +39,6 @@
 
 # %%
 import plqlite
-from plqlite.lessons import check, claim
 
 model = plqlite.sface()
 photo = plqlite.sample_faces()["astronaut"]
@@ -51,13 +50,14 @@ plqlite.show(images, explanation, ["SFace"])
 # From left to right:
 #
 # 1. **The face** as the network sees it. `load_face` has found it in the photo, turned it upright and cropped it the way this network was trained to see faces.
-# 2. **How good?** The black line is the score of this photo, from 0 (poor) to 1 (good). The grey bars are the scores of other photos, for comparison: most are to the left of the line, so this photo is better than most.
+# 2. **How good?** The black line is the scaled score $\hat Q$ of this photo, from 0 (poor) to 1 (good); $Q$ is the score before scaling, and both are explained below. The grey bars are the scores of 134 everyday photos in which nothing covers the face, the *development photos*: most are to the left of the line, so this photo is better than most.
 # 3. **Where?** The *pattern*. What the network makes of this face depends on the yellow pixels, and hardly on the blue ones. The pattern does not say how good the photo is.
 # 4. **Both at once:** the pattern laid over the face. A part of the face that is unusually low, compared with other people's photos, would have a white outline, and its name would stand above. Here there is none.
 #
 # The middle of the face is yellow, its surroundings are blue. In numbers: the median of the pattern in the middle third of the crop and in a frame near its edge.
 
 # %%
+from plqlite.lessons import check, claim
 from plqlite.saliency import centre_and_background
 
 centre, background = centre_and_background(explanation.pattern)
@@ -65,7 +65,7 @@ print(f"middle of the face {centre[0]:.1f}   frame {background[0]:.1f}")
 claim("The middle is more than three times as high as the frame", centre > 3 * background)
 
 # %% [markdown]
-# **What is ✓?** In these notebooks nothing is only said: `claim` computes whether a sentence is so, and prints ✓ in front of it, or ✗ if it is not. So change a line, the photo for instance, run all cells again, and see which sentences still hold.
+# **What is ✓?** In these notebooks nothing is merely stated: `claim` computes whether a sentence is true, and prints ✓ in front of it, or ✗ if it is not. So change a line, the photo for instance, run all cells again, and see which sentences still hold.
 #
 # `load_face` also takes a path: `plqlite.load_face("me.jpg", model)`.
 #
@@ -83,7 +83,7 @@ claim(
 claim("More than half of the development photos are worse, but not all", 50 < advice.percentile < 95)
 
 # %% [markdown]
-# It compares this face, part by part, with faces that nothing covers; σ is the standard deviation among those. Each part has a limit of its own, which few of them are below, and only what is below its limit is called *unusually low*. The astronaut's forehead, partly under hair, is the lowest part of her face, but above its limit.
+# It compares this face, part by part, with faces that nothing covers; σ is the standard deviation among those. Each part has a limit of its own, below which few of those faces lie, and only what is below its limit is called *unusually low*. The astronaut's forehead, partly under hair, is the lowest part of her face, but above its limit.
 #
 # ## The paper's own map
 #
@@ -202,7 +202,7 @@ claim("Q̂ has fallen by more than 0.3", after.scaled_quality < clean.scaled_qua
 claim("P has fallen to less than half", after.plq.mean() < 0.5 * clean.plq.mean())
 
 # %% [markdown]
-# The pattern has a hole where the square is, and the parts of the face that it covers have an outline. `advise` names them; what covers them it can only guess. The square has also lowered $\hat Q$, and with it the level of $P$ *all over*. To find out whether $P$ knows *where* the square is, ask something that does not depend on $\hat Q$: what share of the total saliency is inside the square?
+# The pattern has a hole where the square is, and what is low there has an outline. `advise` names the parts. (It says *both eyes*, although the square covers only one: it judges the mean of the two, and this one pulls the mean down.) What covers them it can only guess. The square has also lowered $\hat Q$, and with it the level of $P$ *all over*. To find out whether $P$ knows *where* the square is, ask something that does not depend on $\hat Q$: what share of the total saliency is inside the square?
 #
 # The claim, for both networks and all nine faces that come with the installation: the square's mean $P$ falls, and so does its share of the saliency.
 
@@ -233,7 +233,7 @@ for network in (model, facenet):
 #
 # ## Your own photo
 #
-# When run in JupyterLab, the second cell below draws a panel; on a page like this you see what its slider γ does instead. γ decides how large a gradient counts as "high": moving it recolours the map, without running the network again.
+# When run in JupyterLab, the second code cell below draws a panel; on a page like this you see what its slider γ does instead. γ decides how large a gradient counts as "high": moving it recolours the map, without running the network again.
 
 # %%
 from plqlite.figures import strip
@@ -259,7 +259,7 @@ plqlite.explore([model, facenet], portraits["astronaut"])
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a word or a list, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change the colours (easy, 5 minutes)

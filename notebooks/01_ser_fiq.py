@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
 # | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes with one formula, scale the result for a new network, and say where the score fails. |
-# | **Time** | 35 minutes to read, 60 for the exercises; 33 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 32 minutes to read, 60 for the exercises; 44 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
 #
 # A face recognition network turns an image into an **embedding**: a vector of length 1 that points in roughly the same direction for all images of one person. Two images are judged to show the same person if their embeddings are close. This notebook asks how far such a vector can be trusted.
@@ -484,7 +484,7 @@ plt.show()
 # %% [markdown]
 # *A circle for each seed. Few passes scatter more, and they score higher as well, because Eq. 1 divides by $m^2$, although there are only $m(m-1)$ ordered pairs of different points. The closed form knows this factor, so its curve runs through the circles each time.*
 #
-# So the closed form computes the very number that a hundred passes estimate. It draws nothing, gives the same number each time and takes one pass instead of a hundred. **It is the default:** `explain`, `advise` and the command line use it wherever the head is affine, as it is in both networks here, and so do all notebooks from here on. `explain(..., passes=100)` draws masks, as the paper does, and so does a head that is not affine. The constants α and r of Eq. 2 serve both.
+# So the closed form computes the very number that a hundred passes estimate. It draws nothing, gives the same number each time and takes one pass instead of a hundred. **It is the default:** `explain`, `advise` and the command line use it wherever the head is affine, as it is in both networks here, and so do all notebooks from here on. `explain(..., passes=100)` draws masks, as the paper does; for a head that is not affine, it always does. The constants α and r of Eq. 2 serve both.
 #
 # ## If every image scores 1
 #
@@ -565,7 +565,7 @@ claim(
 # %% [markdown]
 # ### The development set (Fig. 11)
 #
-# Which photos? Our constants were fitted on a set as wide as life: 208 photos whose face nothing covers, 74 from LFW (*Labeled Faces in the Wild*, press photos) and 134 everyday photos from six other sources, **and two degraded versions of each**, such as a blurred and a dark one. (For a folder of your own, `python data_scripts/calibrate.py FOLDER --out calibration.json` does the same.)
+# Which photos? Our constants were fitted on a set as varied as everyday life: 208 photos whose face nothing covers, 74 from LFW (*Labeled Faces in the Wild*, press photos) and 134 everyday photos from six other sources, **and two degraded versions of each**, such as a blurred and a dark one. (For a folder of your own, `python data_scripts/calibrate.py FOLDER --out calibration.json` does the same. The grey bars of `show` and the percentages of `advise` are of the 134 everyday photos alone.)
 #
 # The measurements come with the package, in `calibration.csv`, a row for each network, photo and version. Its columns:
 #
@@ -622,7 +622,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# *Left: raw quality, as in Fig. 11. Nearly all photos of SFace score higher than every photo of FaceNet, which does not make SFace the better network: a $Q$ can only be compared with others of the same network. Right: the same photos after Eq. 2.*
+# *Left: raw quality, as in Fig. 11. Nearly all photos score higher with SFace than any photo does with FaceNet, which does not make SFace the better network: a $Q$ can only be compared with others of the same network. Right: the same photos after Eq. 2.*
 #
 # How much does the choice of the development set matter? Fit the constants on the 74 press photos alone, and apply both pairs to the blurred astronaut from above:
 
@@ -630,21 +630,21 @@ plt.show()
 of_sface, of_facenet = (development["quality"][development["model"] == m.name] for m in (sface, facenet))
 above = (of_sface > of_facenet.max()).mean()
 print(f"{above:.0%} of SFace's Q are above all of FaceNet's")
-claim("That is more than nine in ten", above > 0.9)
+claim("More than nine in ten of SFace's Q are above all of FaceNet's", above > 0.9)
 
 press = development[(development["source"] == "LFW") & (development["version"] == "")]
 press = fit_scaling(torch.tensor(press["quality"][press["model"] == "sface"].to_numpy()))
 wide = (sface.scaling.alpha, sface.scaling.r)
-for name, (alpha, r) in {"press photos": press, "wide as life": wide}.items():
+for name, (alpha, r) in {"press photos": press, "whole set": wide}.items():
     scaled = scale_quality(ser_fiq_closed_form(sface, both), alpha, r)
     print(
         f"{name}: α = {alpha:.0f}, r = {r:.2f}; Q̂ = {scaled[0]:.1f} (sharp), {scaled[1]:.1g} (blurred by 4 px)"
     )
-claim("Fitted on press photos, α is more than three times as steep", press[0] > 3 * wide[0])
-claim("On the scale as wide as life, the blurred face is above 0.05", scaled[1] > 0.05)
+claim("Fitted on press photos, α is more than three times as large", press[0] > 3 * wide[0])
+claim("With the constants of the whole set, Q̂ of the blurred face is above 0.05", scaled[1] > 0.05)
 
 # %% [markdown]
-# On press photos, which are much alike and mostly good, $\alpha$ comes out four times as steep, and a blurred face gets a $\hat Q$ of practically 0. So would every photo worse than that: the scale would have no room for them. The constants belong to one network and one development set. Never carry them over to another.
+# On press photos, which are much alike and mostly good, $\alpha$ comes out four times as large, and a blurred face gets a $\hat Q$ of practically 0. So would every photo worse than that: the scale would have no room for them. The constants belong to one network and one development set. Never carry them over to another.
 #
 # $\alpha$ magnifies noise as well, if masks are drawn:
 
@@ -721,11 +721,11 @@ for model in ("sface", "facenet"):
     print(f"{model}: lower in less than half of the photos:", ", ".join(sorted(half[model])))
 print("facenet: lower in less than 30 %:", ", ".join(sorted(rare["facenet"])))
 claim(
-    "SFace: a fall in less than half only for two kinds",
+    "SFace: Q falls in less than half of the photos for two kinds only, a nod and too little light",
     half["sface"] == {"pose-pitch", "illumination-under"},
 )
 claim(
-    "FaceNet: a fall in less than 30 % for compression, low contrast, too much or little light, noise",
+    "FaceNet: Q falls in less than 30 % of the photos for compression, low contrast, too much or little light, noise",
     rare["facenet"] == {"compression", "contrast-low", "illumination-over", "illumination-under", "noise"},
 )
 
@@ -737,7 +737,7 @@ for model in ("sface", "facenet"):
         f"{model}: Q falls by {mean_fall[model]:.3f} on average; it differs by {spread[model]:.3f} between photos"
     )
 claim(
-    "The mean fall is positive, but less than half of what photos differ by",
+    "Both networks: the mean fall is positive, but less than half of the standard deviation between photos",
     all(0 < mean_fall[model] < 0.5 * spread[model] for model in ("sface", "facenet")),
 )
 
@@ -756,8 +756,8 @@ from plqlite.networks.weights import SFACE, find_weights
 
 _, constants = fold_constants(read_onnx(find_weights(SFACE))[0].graph, opset=21)
 linear = torch.nn.Linear(50176, 128).requires_grad_(False)
-linear.weight.copy_(torch.tensor(constants["pre_fc1_weight_dequantized"]))
-linear.bias.copy_(torch.tensor(constants["pre_fc1_bias_dequantized"]))
+for parameter, name in ((linear.weight, "weight"), (linear.bias, "bias")):
+    parameter.copy_(torch.tensor(constants[f"pre_fc1_{name}_dequantized"]))
 
 # %%
 features = sface.features(faces["sface"])

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Quality says how good an image is. On which pixels does the network's output depend, weighted by that quality? |
 # | **Outcome** | You can turn any face recognition network into one that outputs the quality of its image, under three readings of Eq. 3, and say which of the paper's promises each of them keeps. |
-# | **Time** | 13 minutes to read, 55 for the exercises; 18 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 13 minutes to read, 55 for the exercises; 17 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
 #
 # [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. Which *pixels* does it come from? To find out, we need a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels, and would explain the new network, not the old one. One could also back-propagate through $Q$ itself: its *closed form*, in 01, is a smooth formula. The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we will measure at the end.
@@ -170,7 +170,7 @@ claim(
     all(spread[name, "summed"] > 10 for name in names),
 )
 claim(
-    "Both networks: those of literal and signed are less than 1.2 times the smallest",
+    "Both networks: the largest weights of literal and of signed are less than 1.2 times their smallest",
     all(spread[name, reading] < 1.2 for name in names for reading in ("literal", "signed")),
 )
 
@@ -239,8 +239,11 @@ weight = {
 }  # |w|/Q̂ of the astronaut: (300,)
 ratio = {reading: (w.quantile(0.95) / w.quantile(0.05)).item() for reading, w in weight.items()}
 print(f"95th / 5th percentile: summed {ratio['summed']:.0f}, signed {ratio['signed']:.1f}")
-claim("summed: the size of the weights varies more than tenfold", ratio["summed"] > 10)
-claim("signed: it varies less than 1.2-fold", ratio["signed"] < 1.2)
+claim(
+    "summed: the 95th percentile of the size of the weights is more than ten times the 5th",
+    ratio["summed"] > 10,
+)
+claim("signed: it is less than 1.2 times the 5th", ratio["signed"] < 1.2)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
@@ -252,7 +255,7 @@ axis.legend()
 describe(
     figure,
     "Histogram of the size of the weights over 300 rotations of the embedding space, on a logarithmic axis."
-    " signed is one narrow column; summed spreads over about two powers of ten.",
+    " signed fills two columns, nearly all of it one; summed spreads over about two powers of ten.",
 )
 plt.show()
 
@@ -304,7 +307,7 @@ claim("The gradient of the node is Q̂ times that of log ‖e‖₁, to a thousa
 #
 # $$\nabla\hat Q = \alpha\,\hat Q\,(1 - \hat Q)\;\nabla Q .$$
 #
-# So its size depends on $\alpha$, which only spreads $Q$ over 0..1, and means nothing beside that of the node. Its *pattern* is that of $\nabla Q$, whatever $\alpha$ is. Compare the patterns on all nine faces, pixel by pixel, and averaged over 8×8 pixels:
+# So its size depends on $\alpha$, which only spreads $Q$ over 0..1, and cannot be compared with that of the node. Its *pattern* is that of $\nabla Q$, whatever $\alpha$ is. Compare the patterns on all nine faces, pixel by pixel, and averaged over 8×8 pixels:
 
 # %%
 from plqlite.quality import closed_form_quality
@@ -334,7 +337,7 @@ claim("By region, they correlate by more than 0.75 on every face", min(lowest) >
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a word or a list, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change a number (easy, 10 minutes)
@@ -377,7 +380,7 @@ check(shares, "b48532d4b7cb", digits=2)
 # <details><summary>Hint</summary>For the upper bound, write the sum of all magnitudes as the scalar product of two vectors, one of them all ones, and use the Cauchy-Schwarz inequality. For the lower one, square it.</details>
 
 # %%
-features = ...  # of such an embedding, that differ from 0
+features = ...  # how many features of such an embedding differ from 0
 check(features, "4a44dc153642")
 
 # %% [markdown]

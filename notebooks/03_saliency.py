@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | The network outputs its own quality. Which pixels does that output depend on, and how should the answer be drawn so that two images can be compared? |
 # | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, tell *how good* from *where* in a map, choose γ by a rule, and say why a map must never be stretched to its own range. |
-# | **Time** | 23 minutes to read, 55 for the exercises; 14 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 23 minutes to read, 55 for the exercises; 19 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
 #
 # [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. Only two things are missing for a pixel-level quality map (*PLQ map*, or *map* for short): some calculus and a colour scale. The colour scale is the harder part.
@@ -269,7 +269,7 @@ draw_pair(
 #
 # **Colours.** From here to the last notebook, a map in 0..1 is yellow where it is high and blue where it is low. What has a sign has other colours: **what is lower than it should be is negative and red**, what is higher is positive and blue.
 #
-# Three claims. The order of an image's pixels is the same in $\hat S$, in $P$ and in the pattern before smoothing: the two maps differ in level alone. The patterns of the two photos are alike, and neither is much lower than the other. And the pattern does not depend on $\alpha$ and $r$, but $P$ does. To see that, take the pair that [notebook 01](01_ser_fiq.ipynb) fitted on press photos alone:
+# Check it: the order of an image's pixels, the level of the two photos, and what depends on $\alpha$ and $r$. For the last, take the pair that [notebook 01](01_ser_fiq.ipynb) fitted on press photos alone:
 
 # %%
 unsmoothed = pixel_level_quality(saliency_of_one / 2, sface.scaling.gamma)
@@ -457,7 +457,7 @@ plqlite.grid(rows, labels)
 # %% [markdown]
 # ## Play with it
 #
-# The second cell below draws a panel, when run in JupyterLab. A page like this one shows what one of its controls does instead: the astronaut's $P$ for SFace under the three readings of Eq. 3 ([02](02_quality_node.ipynb)).
+# The second code cell below draws a panel, when run in JupyterLab. A page like this one shows what one of its controls does instead: the astronaut's $P$ for SFace under the three readings of Eq. 3 ([02](02_quality_node.ipynb)).
 
 # %%
 face, e = images[:1], sface(images[:1])
@@ -504,7 +504,7 @@ check(half, "f6e0a1e2ac41")
 #
 # In Eq. 5, take the largest of the three magnitudes instead of their mean. How much does the *order* of the astronaut's pixels change, for SFace? Give the rank correlation of the two saliencies.
 #
-# <details><summary>Hint</summary>You need the gradient before Eq. 5: unpack <code>quality_and_saliency</code>. Magnitudes first, then <code>amax</code> over the colours; <code>spearmanr</code> compares.</details>
+# <details><summary>Hint</summary>You need the gradient before Eq. 5: call <code>pixel_gradient</code> yourself, as <code>quality_and_saliency</code> does. Magnitudes first, then <code>amax</code> over the colours; <code>spearmanr</code> compares.</details>
 
 # %%
 correlation = ...  # Spearman's ρ

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map fall in exactly that place? |
 # | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how certain its result is, and say what it does not prove. |
-# | **Time** | 32 minutes to read, 60 for the exercises; 61 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 28 minutes to read, 60 for the exercises; 54 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
 # Nobody knows the true quality of a pixel, so there is nothing to compare a map with. But we can take quality *away*, in a place of our choice: there is nothing to recognise in a black square. If the map means what it says, the pixels under the square must lose quality.
@@ -64,7 +64,7 @@ claim("Every square lies in the inner 90 % of the crop", all(inside))
 strip(
     squares,
     "The astronaut's face five times, each with a black square in another place: from 10 pixels wide, "
-    "hardly wider than an eye, to 50, which hides the nose, one eye and one cheek.",
+    "about half as wide as an eye, to 50, which hides the nose, one eye and one cheek.",
 )
 
 # %% [markdown]
@@ -199,23 +199,26 @@ for name in models:
     print(f"{name}, 20 pixels: Δ_p = {on_face:.2f} on the face, {in_corner:.2f} in the corner")
 
 claim(
-    "Under 20 pixels on the face P falls by over 0.1 more than in the corner, for both networks",
+    "Under a square of 20 pixels, P falls by over 0.1 more on the face than in the corner, for both networks",
     all(falls_p[name, "face", 20] > falls_p[name, "corner", 20] + 0.1 for name in models),
 )
 claim(
-    "… FaceNet's, on the face, more than three times as far as SFace's",
+    "… on the face, FaceNet's falls more than three times as far as SFace's",
     falls_p["facenet", "face", 20] > 3 * falls_p["sface", "face", 20],
 )
-claim("… and by over 0.1 even under 10 pixels there", falls_p["facenet", "face", 10] > 0.1)
 claim(
-    "50 pixels on the face lower Q̂ by more than 0.3, for both networks",
+    "… and FaceNet's falls by over 0.1 even under a square of 10 pixels there",
+    falls_p["facenet", "face", 10] > 0.1,
+)
+claim(
+    "A square of 50 pixels on the face lowers Q̂ by more than 0.3, for both networks",
     all(falls_q[name, "face", 50] > 0.3 for name in models),
 )
 
 # %% [markdown]
 # ## Drag it yourself
 #
-# When run in JupyterLab, the last cell of this section draws a panel: move the square over a face, and watch the two differences and the map $P$. On a page like this you see what its slider for the size does instead, on Grace Hopper's face:
+# When run in JupyterLab, the last cell of this section draws a panel: move the square over a face, and watch the two differences and the map $P$. On a web page the panel cannot run; this is what its slider for the size does to Grace Hopper's face:
 
 # %%
 hopper, sizes = faces["sface"]["grace_hopper"], (5, 15, 30, 45, 60)
@@ -377,7 +380,7 @@ draw_shares(
 # %% [markdown]
 # ### The pixels under the mask lose quality: reproduced, for FaceNet even under small masks
 #
-# $\Delta_p > 0$ under at least nine in ten masks of every size for FaceNet, and for SFace under all but a few from 30 pixels on. At 20 pixels SFace's pixels lose quality under most masks, and at 10 under two thirds, where the interval begins near one half. The paper found less: there, FaceNet's pixels lose quality from 30 pixels on only.
+# $\Delta_p > 0$ under at least nine in ten masks of every size for FaceNet, and for SFace under all but a few from 30 pixels on. At 20 pixels SFace's pixels lose quality under most masks, and at 10 under two thirds, where the interval begins near one half. The paper found less: there, FaceNet's pixels lose quality only from 30 pixels on.
 
 # %%
 facenet, sface = share["facenet", "delta_p"], share["sface", "delta_p"]
@@ -471,7 +474,7 @@ draw_finding(
 # %% [markdown]
 # *Points: means, with 95 % intervals over subjects. Right:* at every size, for both networks, the AUC rises. The map has responded in that place, and not only with its overall level: this is a stronger statement than $\Delta_p > 0$.
 #
-# *Left:* but look where it starts and where it ends. Before (hollow), a mask is mostly on pixels that the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's AUC is no better than guessing; FaceNet's is, from 20 pixels on, but far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its lowest spot. Without the clean photo, a map is a poor detector of black squares. (Held against the maps of many other faces, and together with what the network's last layers say of each place, it is a much better one: [04](04_inpainting.ipynb).)
+# *Left:* but look where it starts and where it ends. Before (hollow), a mask is mostly on pixels that the map calls useful, with *high* $P$, and the AUC is below one half. After, SFace's AUC is no better than guessing; FaceNet's is, from 20 pixels on, but far from 1. The covered pixels have fallen to about the average of the image, or a little below; they have not become its lowest spot. Without the clean photo, a map is a poor detector of black squares. (Compared with the maps of many other faces, and together with what the network's last layers say of each place, it is a much better one: [04](04_inpainting.ipynb).)
 
 # %%
 claim(
@@ -608,7 +611,8 @@ claim("… in at least one of them by more than 0.05", border.max() > 0.05)
 #
 # ```python
 # listed = pd.read_csv("docs/development_set.csv").query("source == 'LFW' and covered.isna()")
-# photos = {name.removeprefix("lfw100/"): Path("data", name) for name in listed["image"]}  # PERSON/PHOTO
+# names = listed["image"].str.removeprefix("lfw100/")  # PERSON/PHOTO
+# photos = {name: Path("lfw", name) for name in names}  # lfw: your copy of LFW, unpacked
 # table = mask_experiment(model, {name: plqlite.load_face(photo, model)[0] for name, photo in photos.items()})
 # ```
 #

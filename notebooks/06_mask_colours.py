@@ -17,8 +17,8 @@
 # | | |
 # |---|---|
 # | **Question** | A black square is an odd thing to have on a face. Does the PLQ map also show a red one, a white one, or one in the colour of the skin? Which are easy to find, which are hard, and why? |
-# | **Outcome** | You can test a PLQ map with any perturbation, compare many of them in the same places, and find out which property of it makes it easy or hard to find. |
-# | **Time** | 23 minutes to read, 55 for the exercises; 87 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Outcome** | You can test a PLQ map with any perturbation, compare many of them in the same places, and find out which property makes one easy or hard to find. |
+# | **Time** | 21 minutes to read, 55 for the exercises; 73 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §8.4.1, Fig. 13; needs [05](05_random_masks.ipynb) |
 #
 # In [05](05_random_masks.ipynb) every mask was black. Perhaps the map reacts only to black, or to strong edges. So the paper repeats the experiment in twelve colours. We add a thirteenth, the colour of the subject's own skin, which should be the hardest to see.
@@ -182,7 +182,7 @@ draw_both(
 # %% [markdown]
 # ### Covered pixels lose quality, in whatever colour: reproduced
 #
-# Every colour is to the right of zero, and so is its interval. Skin comes closest to zero for FaceNet: its interval hardly excludes it.
+# Every colour is to the right of zero, with its interval; only for skin and FaceNet does the interval begin at about zero.
 
 # %%
 claim(
@@ -391,7 +391,7 @@ print(f"facenet: magenta {magenta:.1f}, its hue at C = 35 {hues['facenet']['330�
 
 # %%
 claim(
-    "Hues from 180° to 240° are easier than 30° and 60°, by more than 0.1 (intervals, both networks)",
+    "Both networks: hues from 180° to 240° are easier than 30° and 60°, the interval beyond 0.1",
     all(each.low > 0.1 for each in far_less_near.values()),
 )
 claim(
@@ -400,7 +400,7 @@ claim(
 )
 claim("From L = 50 to L = 100 the AUC varies by less than 0.05", max(flat.values()) < 0.05)
 claim(
-    "Black is harder than greys for SFace (by more than 0.05), easier for FaceNet (by more than 0.04)",
+    "Black is harder than the greys L = 50 and 75 for SFace (beyond 0.05), easier for FaceNet (beyond 0.04)",
     black_less_greys["sface"].high < -0.05 and black_less_greys["facenet"].low > 0.04,
 )
 claim(
@@ -414,8 +414,8 @@ claim(
 # ## So which colours are easy, and which are hard?
 #
 # - **Hard:** skin, brown and orange, which have its hue; for SFace also black.
-# - **Easy:** what is opposite to skin in hue. Cyan and green for SFace; magenta, blue, cyan and green for FaceNet.
-# - **What it depends on:** on how far its hue is from that of skin, on saturation, and at the dark end on the network. It is not enough to look odd: black is as odd on a face as blue.
+# - **Easy:** what is opposite to skin in hue, or strongly saturated: cyan and green for SFace; magenta, blue, cyan and green for FaceNet.
+# - **What it depends on:** how far the hue is from that of skin, the saturation and, at the dark end, the network. It is not enough to look odd: black is as odd on a face as blue.
 #
 # This also shows how to question such a map: change one property of a perturbation, keep its place, and compare in pairs.
 #
@@ -425,7 +425,8 @@ claim(
 #
 # ```python
 # listed = pd.read_csv("docs/development_set.csv").query("source == 'LFW' and covered.isna()")
-# photos = {name.removeprefix("lfw100/"): Path("data", name) for name in listed["image"]}  # PERSON/PHOTO
+# names = listed["image"].str.removeprefix("lfw100/")  # PERSON/PHOTO
+# photos = {name: Path("lfw", name) for name in names}  # lfw: your copy of LFW, unpacked
 # faces = {name: plqlite.load_face(photo, model)[0] for name, photo in photos.items()}
 # table = mask_experiment(model, faces, [30], COLOURS | {"skin": skin_colour})
 # ```
@@ -516,7 +517,7 @@ check(falls, "ec4ea764e22c", digits=2)
 # %% [markdown]
 # ### Exercise 4 · Who decides? (medium, 15 minutes)
 #
-# Repeat the paired comparison for SFace with $\Delta_p$ instead of the AUC: for each face, the mean over the other twelve colours minus skin. Does one face account for most of it? Which share of the sum over the nine faces do the two largest make up? When would that be a large part, and what would it say about the interval?
+# Repeat the paired comparison for SFace with $\Delta_p$ instead of the AUC: for each face, the mean over the other twelve colours minus skin. Does one face account for most of it? Which share of the sum over the nine faces do the two largest make up? In what case would two faces make up most of the sum, and how far could the interval be trusted then?
 #
 # <details><summary>Hint</summary><code>tables["sface"].pivot(index=["identity", "seed"], columns="colour", values="delta_p")</code>, then <code>groupby("identity")</code>. If all nine faces counted the same, two would make up 22 %.</details>
 

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a PLQ map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can make any portrait non-compliant in 33 ways, say which of them a PLQ map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 39 minutes to read, 80 for the exercises; 72 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 39 minutes to read, 80 for the exercises; 71 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines can recognise the bearer. Anyone whose photo does not comply should be told which rule it breaks, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat the study. Here everybody can: with a set simulated from a portrait in the public domain, and with photos of your own.
@@ -292,7 +292,7 @@ places(
 )
 
 # %% [markdown]
-# *Red: the map has fallen (dashed line: by 0.6); blue: it has risen.* The fringe, which is there before and after, is gone. And the fall is finer than the deviation, since it has no cells: on this face, it shows the clear glasses better.
+# *Red: the map has fallen (dashed line: by 0.6); blue: it has risen.* The fringe, which is there before and after, no longer shows. And the fall is finer than the deviation, since it has no cells: on this face, it shows the clear glasses better.
 #
 # ## Nine faces, not one
 #
@@ -372,17 +372,17 @@ claim(
     all(z > 0.75 and fall > 0.72 and plq > 0.65 for z, fall, plq, *_ in low.values()),
 )
 claim(
-    "On average the deviation finds more than F does, and F more than the fall of P",
+    "The mean AUC of the deviation is above that of F, and that of F above that of the fall of P",
     all(z > fall > plq for z, fall, plq, *_ in mean.values()),
 )
 claim(
-    "The map alone is little better than chance, 0.5 to 0.6, and the control no better, 0.5 within 0.03",
+    "The map alone is little better than chance, 0.5 to 0.6, and the control is at chance, 0.5 within 0.03",
     all(0.5 < alone < 0.6 and abs(blur - 0.5) < 0.03 for *_, alone, blur in mean.values()),
 )
 claim("Shine on the skin is hardly found: the deviation's mean AUC is below 0.65", max(skin) < 0.65)
 
 # %% [markdown]
-# Without the clean photo, the deviation finds the places at least as well as the fall does with it. Two witnesses do worse: where $\hat Q$ falls, $P$ falls everywhere; and without reference statistics, what is covered falls to about the average of the map, as [05](05_random_masks.ipynb) found for squares. Of the four kinds, reflections are found worst.
+# Without the clean photo, the deviation finds the places at least as well as the fall does with it. The other two do worse, the fall of $P$ and the map alone: where $\hat Q$ falls, $P$ falls everywhere; and without reference statistics, what is covered falls to about the average of the map, as [05](05_random_masks.ipynb) found for squares. Of the four kinds, reflections are found worst.
 #
 # ### Darkened eyes: found, but seldom called out
 
@@ -393,7 +393,7 @@ for name, part in worn.items():
     touched = sum(row.lowest in row.touched for row in dark.itertuples())
     named = sum(bool({"left eye", "right eye", BOTH_EYES, "nose"} & set(each)) for each in dark["named"])
     print(
-        f"{name}: under the glasses is the lowest part in {touched / 9:.1f} of the faces; named in {named} of 9"
+        f"{name}: the lowest part is under the glasses in {touched} of 9 faces; a part there is named in {named}"
     )
     auc.append(dark["auc_deviation"].mean())
     counts.append((touched, named))
@@ -438,7 +438,7 @@ claim(
 )
 
 # %% [markdown]
-# The map falls furthest on the frame. But it also falls behind the lenses, which are all but clear: about a third as far for SFace, and half as far for FaceNet.
+# The map falls further on the frame. But it also falls behind the lenses, which are all but clear: about a third as far for SFace, and half as far for FaceNet.
 #
 # ### Robust to colour: reproduced
 #
@@ -458,7 +458,7 @@ colours = ["colour-cast", "colour-grey", "colour-saturated"]
 moved = {}
 for name, part in tables.items():
     colour, mask = correlation[name][colours], correlation[name]["face-mask-blue"]
-    print(f"{name}: colour {colour.mean():.2f}, face mask {mask:.1f}, two subjects {yardstick[name]:.1f}")
+    print(f"{name}: colour {colour.mean():.2f}, face mask {mask:.2f}, two subjects {yardstick[name]:.2f}")
     moved[name] = part[part["kind"] == "colour"]["delta_q"].abs().mean()
 claim(
     "ρ is above 0.93 in other colours, and below 0.87 with a blue face mask or between two subjects",
@@ -567,7 +567,7 @@ claim(
 )
 expected = {("sface", "contrast"): 0.06, ("facenet", "contrast"): -0.07, ("facenet", "distortion"): 0.1}
 claim(
-    "Within 0.02, Q̂ falls by 0.06 (SFace) and −0.07 (FaceNet) under low contrast, by 0.1 (FaceNet) under distortion",
+    "Within 0.02: low contrast lowers SFace's Q̂ by 0.06 and raises FaceNet's by 0.07; distortion lowers it by 0.1",
     all(abs(fall[which].mean - each) < 0.02 for which, each in expected.items()),
 )
 
@@ -592,7 +592,7 @@ claim(
 )
 
 # %% [markdown]
-# The deviation finds an open mouth a little (its AUC is 0.65 and 0.68), and neither a grimace nor closed eyes; the fall (printed) does no better. Our expressions are warped photos, with the texture of the face as it was before: to a network they may look less strange than the real ones in the paper.
+# The deviation finds an open mouth a little (its AUC is 0.65 and 0.68), and neither a grimace nor closed eyes. The fall (printed) is no clear gain: it finds a grimace a little (0.6), and for SFace not even the open mouth (0.5). Our expressions are warped photos, with the texture of the face as it was before: to a network they may look less strange than the real ones in the paper.
 #
 # ### What costs most?
 #
@@ -635,7 +635,7 @@ for name, part in tables.items():
 # %%
 finds = [part[part["kind"] == "face mask"]["auc_deviation"].mean() for part in worn.values()]
 claim(
-    "Blur is one of the two kinds that cost most for both networks: more than 0.1, with its interval",
+    "Blur is one of the two kinds that cost most for both networks: more than 0.1, the whole interval",
     all("blur" in each for each in costly) and all(fall[name, "blur"].low > 0.1 for name in models),
 )
 claim(
@@ -840,9 +840,9 @@ claim(
 claim("With shine on the skin, the lowest is right in less than half", (share["lowest on skin"] < 0.5).all())
 
 # %% [markdown]
-# Our aim was 80 %. Always saying "nose" does so well because most of the twelve variants touch it. But in about half of the images advice names no part at all. Where it names one, the first is nearly always right.
+# Our aim was that the lowest region is right in 80 %; on average both networks reach it. Always saying "nose" does so well because most of the twelve variants touch it. But in about half of the images advice names no part at all. Where it names one, the first is nearly always right.
 #
-# **On 208 photos from seven sources**, each judged by what was learnt from the other six, `data_scripts/check_advice.py` counts how often a part is named behind drawn occluders: for SFace and FaceNet in 94 and 98 % of those with a surgical mask, scarf 90 and 93 %, hair 76 and 63 %, hand 71 and 44 %, dark glasses 50 and 22 %, clear glasses 18 and 11 %, and in 7 and 5 % of the faces that nothing covers ([all of its numbers](../docs/deviation.md)). Where a part is named, it is nearly always a covered one, clear glasses aside. FaceNet, whose 3×3 cells are each wider than an eye, hardly sees glasses.
+# **On 208 photos from seven sources**, each judged by what was learnt from the other six, `data_scripts/check_advice.py` counts how often a part is named behind drawn occluders: for SFace and FaceNet in 94 and 98 % of those with a surgical mask, scarf 90 and 93 %, hair 76 and 63 %, hand 71 and 44 %, dark glasses 50 and 22 %, clear glasses 18 and 11 %, and in 7 and 5 % of the faces that nothing covers ([all of its numbers](../docs/deviation.md)). Where a part is named, it is nearly always a covered one, clear glasses aside. FaceNet, whose 3×3 cells are each wider than an eye, seldom names a part behind glasses.
 #
 # ### Real photos
 #
@@ -936,7 +936,7 @@ booth()
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a word or a list, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change a number (easy, 15 minutes)

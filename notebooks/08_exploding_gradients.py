@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | For some images the gradients are far too large and the map is high all over. What causes this, and does clipping help? |
 # | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot fix, and remove the cause. |
-# | **Time** | 14 minutes to read, 55 for the exercises; 86 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 12 minutes to read, 55 for the exercises; 51 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §6, §8.3, Fig. 12; needs [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) |
 #
 # The paper reports that gradients sometimes explode, and proposes "simple gradient clipping". It leaves the cause open. Here it is. (Folded cells hold imports and drawing.)
@@ -128,7 +128,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# *Yellow is high. Middle: under `summed`, two photos that look alike get maps that have nothing in common, as in Fig. 12. Right: under `signed`, the same two photos get nearly the same map.*
+# *Yellow is high. Middle: under `summed`, two photos that look alike get maps whose levels have nothing in common, as in Fig. 12. Right: under `signed`, the same two photos get nearly the same map.*
 
 # %%
 blow_up = {
@@ -239,7 +239,7 @@ plt.show()
 # %% [markdown]
 # *The limit gets stricter from left to right. Clipping by norm comes down to the spread of `signed` only when it affects most of the photos.*
 #
-# But consider what that means. A limit that affects only the worst few leaves most of the spread, because the rest of the range does not consist of outliers: *every* map is scaled by the accident of its $\sum e$. A limit that affects most images gives every map that was clipped by norm *the same* level, whatever the photo is like: the level comes from the limit, not from the image. Clipping hides the outliers. It does not make maps comparable.
+# But consider what that means. A limit that affects only the worst few leaves most of the spread, because the rest of the range does not consist of outliers: *every* map is scaled by the accident of its $\sum e$. A limit that affects most images gives every gradient that was clipped by norm *the same* length, whatever the photo is like: the level comes mostly from the limit, not from the image. Clipping hides the outliers. It does not make maps comparable.
 
 # %%
 strict = clip_by_norm(raw, norms.quantile(0.25))
@@ -295,10 +295,7 @@ claim("Clipped by norm, more than half", different["clipped by norm"] > 0.5)
 # %%
 ratio = {key: spread(values) for key, values in size.items()}
 for name in models:
-    print(
-        f"{name:<8} spread: summed about {round(ratio[name, 'summed'], -1):.0f}, "
-        f"signed {ratio[name, 'signed']:.1f}"
-    )
+    print(f"{name:<8} spread: summed {ratio[name, 'summed']:.0f}, signed {ratio[name, 'signed']:.1f}")
 
 claim(
     "Both networks: under summed it is at least five times that under signed, which is below 3.5",
@@ -315,12 +312,12 @@ claim(
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a word or a list, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change a number (easy, 10 minutes)
 #
-# Take the face whose $|\sum e|$ is nearest to zero for FaceNet, and make the perturbation ten times smaller: no shift, brightness within 1 %, a tenth of the noise. Do the maps of a dozen copies still differ under `summed`? Under `signed`? Why?
+# Of the nine sample faces as they are, take the one whose $|\sum e|$ is nearest to zero for FaceNet, and make the perturbation ten times smaller: no shift, brightness within 1 %, a tenth of the noise. Do the maps of a dozen copies still differ under `summed`? Under `signed`? Why?
 #
 # <details><summary>Hint</summary>Compare the largest and the smallest mean saliency of the copies. How far does |Σe| change from copy to copy, as a share of itself?</details>
 

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Which places of a face carry its embedding, and which make it uncertain? |
 # | **Outcome** | You can split the quality over the face exactly, without a gradient, and say what this shows that a gradient cannot. |
-# | **Time** | 15 minutes to read, 65 for the exercises; 18 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 14 minutes to read, 65 for the exercises; 13 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, Eq. 1; the split is ours |
 #
 # A PLQ map is a *gradient*: it says what would happen to the quality node if a pixel changed a little. It does not say where the embedding *comes from*. There is a second road from the quality to the face, and it is shorter. The closed form of Eq. 1 ([01](01_ser_fiq.ipynb)) is made of sums over the features, the inputs of the head. In many networks these features lie side by side as the places of the face do: they are the *cells* of the last feature map. So the quality is already split over the face; one only has to refrain from adding up. (Folded cells hold imports and drawing.)
@@ -193,11 +193,11 @@ eyes = {"as she is": clean[3].sum(), "dark glasses": glasses[3].sum()}
 print("signal of the two lowest rows:", {key: f"{value:.0%}" for key, value in lower.items()})
 print("signal of the row of the eyes:", {key: f"{value:.0%}" for key, value in eyes.items()})
 claim(
-    "Behind the mask, the two lowest rows have less than a quarter of their share",
+    "Behind the mask, the share of the two lowest rows is less than a quarter of what it is without",
     lower["face mask"] < 0.25 * lower["as she is"],
 )
 claim(
-    "Behind dark glasses, the row of the eyes has less than half of its share",
+    "Behind dark glasses, the share of the row of the eyes is less than half of what it is without",
     eyes["dark glasses"] < 0.5 * eyes["as she is"],
 )
 
@@ -206,7 +206,7 @@ signal, _ = (each.cpu() for each in shares("FaceNet"))
 bottom = signal[:, 2].sum(-1)  # (3,), of the lowest of three rows
 print("FaceNet, its lowest row:", {title: f"{share:.0%}" for title, share in zip(slots.values(), bottom)})
 claim(
-    "It has less than 0.4 times its share behind the mask, and more than 1.3 times behind dark glasses",
+    "Behind the mask its share is less than 0.4 times that of the clean photo, behind dark glasses more than 1.3",
     bottom[1] < 0.4 * bottom[0] and bottom[2] > 1.3 * bottom[0],
 )
 
@@ -256,7 +256,7 @@ claim("It is above 0.35 in each photo, for both networks", min(lowest.values()) 
 #
 # ## Three witnesses
 #
-# Every face has more signal at the eyes than at the hair. So, as in [07](07_icao.ipynb), what counts is whether a place has less than *other faces have there*. `explanation.deviation` averages three z-scores, of the level of the map, of signal and of noise, and holds the average against that of clean faces.
+# Every face has more signal at the eyes than at the hair. So, as in [07](07_icao.ipynb), what counts is whether a place has less than *other faces have there*. `explanation.deviation` averages three z-scores, of the level of the map, of signal and of noise, and compares the average with that of clean faces.
 
 # %%
 reference, evidence = sface.reference_statistics.maps, explanations["SFace"]
@@ -293,7 +293,7 @@ plt.show()
 for word in ("signal", "noise"):
     gap = z[word][1, :48].mean() - z[word][1, 64:].mean()  # three rows of cells each
     print(f"{word}, face mask: the three lowest rows are {gap:.1f} σ below the three highest")
-    claim("More than half a σ", gap > 0.5)
+    claim(f"{word}: the lowest rows are more than half a σ below the highest", gap > 0.5)
 
 below = {word: each[:, 75:].mean((1, 2)) for word, each in z.items()}  # the nose
 print("below the nose, as she is and behind the mask:")
@@ -319,12 +319,12 @@ claim(
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a word or a list, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change a number (easy, 10 minutes)
 #
-# Compute both maps of SFace's photo with dropout rates of 0.2 and 0.8. Which of them changes, and by which factor, compared with a rate of 0.5? Does its pattern change?
+# Compute both maps of SFace's photo with dropout rates of 0.2 and 0.8. Which of them changes, and by which factor, compared with a rate of 0.5? Does its distribution over the cells change?
 #
 # <details><summary>Hint</summary>The last argument of <code>signal_and_noise</code>. Divide cell by cell: is the quotient the same everywhere?</details>
 

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | The method works with *any* face recognition network. How do I use mine, and how would I notice that I had set it up wrongly? |
 # | **Outcome** | You can take an ONNX file apart, split it where dropout acts, calibrate it and explain faces with it; wrap a PyTorch module of your own; and check that you feed it the kind of input it was trained on, which no map will do for you. |
-# | **Time** | 23 minutes to read, 85 for the exercises; 34 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 22 minutes to read, 85 for the exercises; 22 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [arXiv 2110.11001](https://arxiv.org/abs/2110.11001), §4.2: the networks of its experiments |
 #
 # This notebook builds on [01](01_ser_fiq.ipynb) to [03](03_saliency.ipynb). The paper used two networks, plqlite comes with two, and yours is next.
@@ -264,7 +264,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# *Markers: the nine faces.* Six of them are cropped from one group photo, and all are alike in quality, so their curve is steep, and the lowest of them is nearly at 0. Eighteen worse versions change that little. On 208 photos as wide as life the curve is flatter. What counts as an "ordinary" photo depends on the photos that you calibrate on.
+# *Markers: the nine faces.* Six of them are cropped from one group photo, and all are alike in quality, so their curve is steep, and the lowest of them is nearly at 0. Eighteen worse versions change that little. On 208 photos as varied as everyday life the curve is flatter. What counts as an "ordinary" photo depends on the photos that you calibrate on.
 #
 # `calibrate` also measures *reference statistics*, what `advise` and the deviation compare with ([04](04_inpainting.ipynb), [07](07_icao.ipynb)), and saves everything next to the file, together with the file's hash. The next `from_onnx` reads it there; if the file, its input or its split has changed, it warns and ignores it.
 
@@ -280,7 +280,7 @@ print("alarms:", set(again.reference_statistics.alarms.values()))
 #
 # For a folder, `python data_scripts/calibrate.py FOLDER --model net.onnx --out constants.json` does all of this: it makes two worse versions of each photo by itself, chooses the alarms so that 5 % of new faces raise one, and resumes if it is interrupted. `--faces LIST.csv` says of each photo whom it shows, what covers the face (such photos are left out), whether reference statistics are learnt from it, and where it comes from. (*New* faces are those of another source; if the list names no sources, of another person.)
 #
-# With these constants, `show` and everything else work as before. The map is the one in [00](00_quickstart.ipynb) except for the different constants:
+# With these constants, `show` and everything else work as before. The map is the one in [00](00_quickstart.ipynb) except for the different constants, and the grey bars are missing, since `model` has no reference statistics (`again` has):
 
 # %%
 explanation = plqlite.explain(model, faces[:1])
@@ -440,7 +440,7 @@ for axis in axes.flat:
 figure.colorbar(drawn, ax=axes[1:], shrink=0.9, pad=0.01, label="pixel-level quality P")
 describe(
     figure,
-    "The astronaut as SFace gets her: correct, cropped too loosely in two ways, with red and blue swapped, and black. "
+    "The astronaut as SFace gets her: correct, cropped as for FaceNet, cropped far too wide, with red and blue swapped, and black. "
     "Her maps: nearly all dark for both crops and the black input, much as the correct one for swapped colours. "
     "Calibrated on each input, all maps have yellow parts.",
 )
@@ -459,9 +459,9 @@ claim(
 )
 
 # %% [markdown]
-# *Top: what the network gets. Middle: with SFace's own constants, a wrong crop or range turns this map dark, because $Q$ falls far below $r$. Bottom: the same, after calibrating on the wrong input as if nothing were the matter. The warning is gone.*
+# *Top: what the network gets. Middle: with SFace's own constants, a wrong crop or range turns this map dark, because $Q$ falls far below $r$. Bottom: the same, after calibrating on the wrong input as if nothing were the matter. The dark map, the only warning, is gone.*
 #
-# So the warning comes from the constants, and constants fitted on wrong input do not warn of anything: **check the input first, then calibrate.** (Nor does a dark map prove a mistake: the photo may simply be poor.) What can be checked without constants? Photos of *different* subjects should have nearly orthogonal embeddings, $e_i^{\top} e_j \approx 0$. And a photo's embedding should be the one that the network's authors compute (ONNX Runtime stands in for them here). The table shows the mean cosine for both checks:
+# So this warning comes from the constants, and constants fitted on wrong input do not warn of anything: **check the input first, then calibrate.** (Nor does a dark map prove a mistake: the photo may simply be poor.) What can be checked without constants? Photos of *different* subjects should have nearly orthogonal embeddings, $e_i^{\top} e_j \approx 0$. And a photo's embedding should be the one that the network's authors compute (ONNX Runtime stands in for them here). The table shows the mean cosine for both checks:
 
 # %%
 reference = onnx_runtime(path, torch.cat([plqlite.load_face(photo, sface) for photo in in_colour]))
@@ -537,7 +537,7 @@ check(fall, "86e501496586", digits=3)
 # %% [markdown]
 # ### Exercise 2 · Another network, the same mistakes (medium, 20 minutes)
 #
-# Make the mistakes with FaceNet, `plqlite.facenet(device="cpu")`: SFace's crop, the wide crop, blue first, and the range 0..1. Which one does $Q$ reveal, and which does the reference reveal (FaceNet without a mistake)? For each, give the mean angle between the nine embeddings and those of the reference.
+# Make the mistakes with FaceNet, `plqlite.facenet(device="cpu")`: SFace's crop, the wide crop, blue first, and the range 0..1. Which one does $Q$ reveal, and which does the reference reveal (FaceNet without a mistake)? For each, take the mean cosine between the nine embeddings and those of the reference, and give its angle.
 #
 # <details><summary>Hint</summary>SFace's crop is <code>plqlite.faces.align_arcface</code>; the others need <code>mistaken</code> and <code>wide_crop</code>. The angle is the arc cosine of the mean cosine: <code>.arccos().rad2deg()</code>.</details>
 
@@ -568,7 +568,7 @@ check(widths, "a41b3b9d6301", digits=0)
 #
 # Calibrate SFace nine times, each time without one of the nine faces. How far does $\hat Q$ of any of them move because $r$ does (with the $\alpha$ of all nine), and how far because $\alpha$ does (with the $r$ of all nine)?
 #
-# <details><summary>Hint</summary><code>plqlite.calibrate(sface, eight)</code> returns alpha and r, and <code>plqlite.scale_quality(quality, alpha, r)</code> applies them. Change one constant, keep the other, and take the largest change of any face.</details>
+# <details><summary>Hint</summary><code>plqlite.calibrate(sface, eight)</code> returns alpha and r, and with <code>q = plqlite.ser_fiq_closed_form(sface, faces)</code>, <code>plqlite.scale_quality(q, alpha, r)</code> applies them. Change one constant, keep the other, and take the largest change of any face.</details>
 
 # %%
 moves = ...  # [by r, by α]: the farthest that Q̂ of any face moves

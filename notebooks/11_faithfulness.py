@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | A map that looks like a face convinces everybody. Does a PLQ map say what matters, and more than a blob in the middle would? And does the score know on which photos a network fails? |
 # | **Outcome** | You can test any map by changing the image, and any quality score by error versus discard; and you know what a PLQ map does not tell. |
-# | **Time** | 33 minutes to read, 100 for the exercises; 43 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 28 minutes to read, 100 for the exercises; 36 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.2, §5.4, and beyond it; needs [03](03_saliency.ipynb) and [05](05_random_masks.ipynb); [09](09_evidence.ipynb) helps |
 #
 # So far we covered something and asked whether the map had noticed. That is a test with a known answer, and an easy one. Now the harder question: here is an ordinary face, and its map says that these pixels are useful. Useful for what? And how would we know?
@@ -273,7 +273,7 @@ brute = ["occlusion, 49 places", "occlusion, 196 places"]
 moved = [read("sensitivity", model=name)["mean"].drop("random") for name in models]
 
 # %% [markdown]
-# What is called above, below or ahead here is so with its whole interval and, where no network is named, for both:
+# In the following claims, *above*, *below* and *ahead* hold for the whole interval, and for both networks where none is named:
 
 # %%
 claim(
@@ -290,9 +290,10 @@ claim("For FaceNet it is not, but the smoothed one is", of_facenet["mean"] < 0 <
 # %%
 of_sface, of_facenet = quality_beyond["sface"].loc["PLQ, signed"], fall["facenet"].loc["PLQ, signed"]
 claim(
-    "Its ρ with the fall of Q: for SFace ahead by less than 0.1", 0 < of_sface["low"] < of_sface["high"] < 0.1
+    "ρ of the PLQ map with the fall of Q: for SFace it is ahead of the Gaussian's, by less than 0.1",
+    0 < of_sface["low"] < of_sface["high"] < 0.1,
 )
-claim("… and for FaceNet not to be told from 0", of_facenet["low"] < 0 < of_facenet["high"])
+claim("… for FaceNet it cannot be told from 0", of_facenet["low"] < 0 < of_facenet["high"])
 claim(
     "Occlusion's ρ with the fall of Q is above 0.55, that of all other maps below 0.45",
     all(fall[n].loc[brute, "low"].min() > 0.55 > 0.45 > fall[n]["high"].drop(brute).max() for n in models),
@@ -309,7 +310,7 @@ claim(
 # %% [markdown]
 # ## Delete pixels
 #
-# Patches are small, and a map may be right about many of them together. So replace more and more pixels, *the highest of the map first*, and then again *the lowest first*. If the map is right, the first order destroys the face early, and the second preserves it for long. The **relevance gain** is the area between the two curves (the symmetric relevance gain of [arXiv 2401.06654](https://arxiv.org/abs/2401.06654)): what a random order would do cancels, so a random map has 0 on average. We measure three curves: the comparison score with *another photo* of the subject, whether the two still match (at the equal error threshold, where as many pairs of different subjects match as pairs of one subject fail to), and $Q$.
+# Patches are small, and a map may be right about many of them together. So replace more and more pixels, *the highest of the map first*, and then again *the lowest first*. If the map is right, the first order destroys the face early, and the second preserves it for long. The **relevance gain** is the area between the two curves (the symmetric relevance gain of [arXiv 2401.06654](https://arxiv.org/abs/2401.06654)): what a random order would do cancels, so a random map has 0 on average. We measure three curves: the comparison score with *another photo* of the subject, whether the two still match (at the equal error threshold, where the share of pairs of different subjects that match equals the share of pairs of one subject that do not), and $Q$.
 #
 # Of the astronaut there is only one photo, so we take the score with the unaltered photo itself:
 
@@ -420,7 +421,7 @@ for name in models:
     print(f"{name}: {'; '.join(sorted(clearly[name])) or 'none'}")
 claim("No map is clearly ahead for both networks", not clearly["sface"] & clearly["facenet"])
 claim(
-    "For SFace these three are, for FaceNet this one",
+    "For SFace the smoothed PLQ map, the smoothed gradient of Q, and occlusion are; for FaceNet Grad-CAM is",
     clearly["sface"] == {"PLQ, smoothed", "gradient of Q, smoothed", "occlusion, 49 places"}
     and clearly["facenet"] == {"Grad-CAM of Q"},
 )
@@ -475,7 +476,10 @@ claim(
 )
 random = {name: read("sanity", model=name, stage="100 %", measure="rho") for name in models}
 own = [random[name].loc["PLQ, signed"] for name in models]
-claim("On LFW it is below 0.4 and above 0.5, intervals and all", own[0]["high"] < 0.4 < 0.5 < own[1]["low"])
+claim(
+    "On LFW it is below 0.4 for SFace and above 0.5 for FaceNet, each with its whole interval",
+    own[0]["high"] < 0.4 < 0.5 < own[1]["low"],
+)
 print("pattern:", {name: f"{rows['mean']['pattern']:.1f}" for name, rows in random.items()})
 
 # %% [markdown]
@@ -529,7 +533,7 @@ plt.show()
 
 # %%
 claim(
-    "Leaving out the half of lowest Q removes all of SFace's errors, and lowers FaceNet's rate to less than half",
+    "Leaving out the half with the lowest Q removes all of SFace's errors, and more than halves FaceNet's rate",
     ends["sface"][1][0.5] == 0 and ends["facenet"][1][0.5] < 0.5 * ends["facenet"][1][0],
 )
 
@@ -556,7 +560,7 @@ claim(
     all(rows.loc[ours, "high"].max() < 1 for rows in area.values()),
 )
 claim(
-    "… and its areas below what luck gets",
+    "… and its areas are smaller than those of 97.5 % of random scores",
     all(rows.loc[ours, "mean"].max() < rows.loc["random", "low"] for rows in area.values()),
 )
 claim(
@@ -616,11 +620,17 @@ for reading in ("summed", "signed"):
     pairs = [claims.loc[(name, measure)] for name in models]
     print(f"{reading}: more useful pixels, lower Q̂ in", " and ".join(f"{each['mean']:.0%}" for each in pairs))
     lows[reading], highs[reading] = min(each["low"] for each in pairs), max(each["high"] for each in pairs)
-claim("Its intervals are above 20 % with summed, not all with signed", lows["summed"] > 0.2 >= lows["signed"])
-claim("They reach above 50 %, which is chance, with summed alone", highs["summed"] > 0.5 >= highs["signed"])
+claim(
+    "The interval of this share is above 20 % for both networks with summed, not for both with signed",
+    lows["summed"] > 0.2 >= lows["signed"],
+)
+claim(
+    "With summed, an interval reaches above 50 %, which is chance; with signed, none does",
+    highs["summed"] > 0.5 >= highs["signed"],
+)
 
 # %% [markdown]
-# *The picture: nine sample faces, by `signed`. The numbers: pairs of 74 photos of LFW, SFace first.* With `summed`, the reading of the authors' program, the claim is reproduced: in about two of five pairs the photo with more useful pixels has the lower quality, which can hardly be told from chance. But there the level of a map depends mostly on $\sum e$ ([08](08_exploding_gradients.ipynb)). With `signed`, $\hat Q$ is the main thing that moves the level ($\hat S$ has it as a factor, [02](02_quality_node.ipynb)), and much less is left of the claim. So it is a matter of the reading.
+# *The picture: nine sample faces, by `signed`. The numbers: pairs of 74 photos of LFW, SFace first.* With `summed`, the reading of the authors' program, the claim is reproduced: in about two of five pairs the photo with more useful pixels has the lower quality, which can hardly be told from chance. But there the level of a map depends mostly on $\sum e$ ([08](08_exploding_gradients.ipynb)). With `signed`, $\hat Q$ is the main thing that moves the level ($\hat S$ has it as a factor, [02](02_quality_node.ipynb)), and less is left of the claim: a little less for SFace, much less for FaceNet. So it is partly a matter of the reading.
 #
 # **ArcFace's maps are more precise than FaceNet's.** That we cannot test: ArcFace's weights may not be passed on ([10](10_your_own_model.ipynb) has a cell for those who have them). Of our two, FaceNet's maps are the more precise: under the same squares of 30 pixels, the AUC of $1 - P$ on the photos of LFW is
 
@@ -635,7 +645,7 @@ claim("FaceNet's interval lies above SFace's", lowest > highest)
 #
 # - **A PLQ map shows what the embedding depends on, and little that a Gaussian in the middle would not.** For SFace its order is clearly better than the Gaussian's; for FaceNet only the smoothed map's is, and by little.
 # - **It hardly shows what costs quality.** Its order says a little for SFace and nothing measurable for FaceNet, and no other map is clearly better for both networks in both tests. The name *pixel-level quality* promises more than that.
-# - **What it is good for is comparison.** Compared with another map of the same person, or with the maps of other people, it finds what is in front of a face ([04](04_inpainting.ipynb), [07](07_icao.ipynb)): there the middle cancels, since every face has it.
+# - **What it is good for is comparison.** Compared with another map of the same subject, or with the maps of other subjects, it finds what is in front of a face ([04](04_inpainting.ipynb), [07](07_icao.ipynb)): there the middle cancels, since every face has it.
 # - **The score is informative.** Leaving out what scores low leaves fewer errors, for both networks, and the closed form does as well as a hundred draws.
 #
 # All this is for two networks, ten subjects and one way of cropping. `data_scripts/evaluate.py` runs it on yours.
@@ -652,7 +662,7 @@ display(Markdown("\n".join(rows).replace("../notebooks/", "")))
 # %% [markdown]
 # ## Exercises
 #
-# Where an answer is a number or a function, it checks itself: put it in place of `...` and run the cell.
+# Where an answer is a number, a list or a function, it checks itself: put it in place of `...` and run the cell.
 
 # %% [markdown]
 # ### Exercise 1 · Change a number (easy, 10 minutes)
@@ -686,7 +696,7 @@ check(area_under([0.0, 0.1, 0.3], [0.2, 0.1, 0.0]), "73475cb40a56", digits=2)
 #
 # Give each of the nine faces the mean of the maps of the other eight (SFace; take $\hat S$, `saliency("signed")`). How far does its ρ with the shift of the embedding fall behind that of the photo's own map, on average? Use 7×7 patches (`row=7`), replaced by the average of the other eight. And if all of them wear a scarf up to the nose, while mean map and average face are still those of the faces without?
 #
-# <details><summary>Hint</summary>A scarf: <code>scarf[:, :, 72:, :] = torch.tensor([130.0, 60.0, 60.0])[:, None, None]</code> in a copy of <code>faces["sface"]</code>. For each face, <code>intervene</code> once, and let both maps <code>agreement</code> with the effects.</details>
+# <details><summary>Hint</summary>A scarf: <code>scarf[:, :, 72:, :] = torch.tensor([130.0, 60.0, 60.0])[:, None, None]</code> in a copy of <code>faces["sface"]</code>. For each face, call <code>intervene</code> once, and compute the <code>agreement</code> of both maps with its effects.</details>
 
 # %%
 behind = ...  # own map less mean map, on average: [as they are, behind a scarf]

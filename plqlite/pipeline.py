@@ -17,7 +17,7 @@ STEPS = (
     "photo",
     "aligned face",
     "1 · one embedding for\neach dropout pass",
-    "1 · their scatter\nis the quality",
+    "1 · their scatter\ngives the quality",
     "2, 3 · gradient of a node\nwhose output is Q̂",
     "3 · PLQ map P",
 )

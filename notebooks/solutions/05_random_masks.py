@@ -43,7 +43,7 @@ def covered_faces(size, seed=0):
 # %% [markdown]
 # ## 1. Change a number
 #
-# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The first assertion below tests this for one seed.
+# We need maps for many seeds, but not a backward pass for each: $\hat Q$ is only a factor of $\hat S$ ([02](../02_quality_node.ipynb)), so one map can be scaled to the $\hat Q$ of any seed. The next cell first tests this for one seed.
 
 # %%
 masked, masks = covered_faces(30)
@@ -123,7 +123,7 @@ assert auc > alone + 0.1
 # %%
 table = mask_experiment(facenet, faces, sizes=[40], seeds=range(10))
 over_identities = share_positive(table["delta_q"], table["identity"])
-over_masks = share_positive(table["delta_q"], table.index.astype(str))
+over_masks = share_positive(table["delta_q"], table.index)
 wider = (over_identities.high - over_identities.low) / (over_masks.high - over_masks.low)
 print(f"{wider:.0f} times as wide")
 check(wider, "f5ca38f748a1", digits=1)

@@ -51,7 +51,7 @@ check(other, "1b4c9133da73")
 # %% [markdown]
 # ## 2. Colour or edge?
 #
-# A square in the mean colour of what it covers has hardly any contrast with its surroundings; all it has lost is its texture. And yet the pixels lose quality, by 0.22 for SFace and 0.15 for FaceNet, nearly as much as under skin. So the patch in the map is not due to the edge or the odd colour alone: what has gone matters too.
+# A square in the mean colour of what it covers has hardly any contrast with its surroundings; all it has lost is its texture. And yet the pixels lose quality, by 0.22 for SFace and 0.15 for FaceNet, about as much as under skin. So the patch in the map is not due to the edge or the odd colour alone: what has gone matters too.
 
 
 # %%

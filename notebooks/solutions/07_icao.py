@@ -217,4 +217,4 @@ strip(
 )
 
 # %% [markdown]
-# For FaceNet, the eyes are named in nearly all of the nine faces, for SFace in about half; in the others they come close to the alarm, but do not reach it. A bar across the face is more than the glasses hid: those, FaceNet hardly sees. That advice finds nothing unusual is a statement about the network, not about the photo.
+# For FaceNet, the eyes are named in nearly all of the nine faces, for SFace in about half; in the others they come close to the alarm, but do not reach it. A bar across the face is more than the glasses hid: behind those, FaceNet seldom names a part. That advice finds nothing unusual is a statement about the network, not about the photo.

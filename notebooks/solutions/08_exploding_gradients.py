@@ -89,7 +89,7 @@ def spread(gradient):
 
 norms = raw.flatten(1).norm(dim=1)
 peaks = raw.flatten(1).abs().quantile(0.99, dim=1)
-shares = torch.linspace(0.95, 0.2, 16)  # as in the chapter
+shares = torch.linspace(0.95, 0.2, 16)  # as in the lesson
 half = spread(raw) / 2
 by_norm = [1 - q.item() for q in shares if spread(clip_by_norm(raw, norms.quantile(q))) <= half]
 by_value = [1 - q.item() for q in shares if spread(clip_by_value(raw, peaks.quantile(q))) <= half]

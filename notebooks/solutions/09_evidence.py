@@ -35,7 +35,7 @@ features, cells = sface.features_and_cells(image)
 # %% [markdown]
 # ## 1. The dropout rate
 #
-# The signal has no $p$ in it: it belongs to the mean, which dropout leaves alone. The noise has the factor $p/(1-p)$, a quarter at 0.2 and 4 at 0.8, the same for every cell. So neither pattern changes.
+# The signal has no $p$ in it: it belongs to the mean, which dropout leaves alone. The noise has the factor $p/(1-p)$, a quarter at 0.2 and 4 at 0.8, the same for every cell. So neither distribution over the cells changes.
 
 # %%
 factors = []
@@ -135,7 +135,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# *Red is lower, blue is higher. The map on the right is almost the negative of that on the left: what carries more signal than noise is missed most.*
+# *Red is lower, blue is higher. The map on the right is roughly the negative of that on the left: what carries more signal than noise is missed most.*
 
 # %% [markdown]
 # ## 4. The proof

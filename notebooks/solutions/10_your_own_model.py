@@ -44,7 +44,7 @@ for split in (None, "bn1", "conv_14_relu"):
     print(f"split at {model.card['split']:<13} mean Q {quality:.2f}   {model.card['head']}")
     torch.testing.assert_close(model(faces), sface(faces), atol=1e-5, rtol=0)  # the embeddings stay the same
 
-# %
+# %%
 other = plqlite.from_onnx(find_weights(SFACE), split="bn1", device="cpu")
 means = [plqlite.ser_fiq_closed_form(model, faces).mean().item() for model in (sface, other)]
 fall = means[0] - means[1]

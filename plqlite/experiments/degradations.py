@@ -1,4 +1,4 @@
-"""Degraded photos, for a development set as wide as life: focus, resolution, light, noise, pose, occluders.
+"""Degraded photos, for a development set as varied as life: focus, resolution, light, noise, pose, occluders.
 
 What the other experiments simulate at full strength is drawn here at some strength, so that the constants of
 a model are fitted on good photos and bad ones.
