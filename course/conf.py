@@ -20,7 +20,7 @@ html_static_path, html_css_files = [str(Path(__file__).parent / "_static")], ["h
 revealjs_style_theme = "white"
 revealjs_static_path, revealjs_css_files = html_static_path, ["slides.css"]
 revealjs_script_plugins = [{"name": "RevealNotes", "src": "revealjs/plugin/notes/notes.js"}]
-revealjs_script_conf = {"slideNumber": True, "hash": True, "width": 1280, "height": 720}
+revealjs_script_conf = {"slideNumber": "c", "hash": True, "width": 1280, "height": 720}
 
 
 def setup(app: Sphinx) -> None:

@@ -138,14 +138,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "site" / "course")
     out = parser.parse_args().out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     texts = {name: (ROOT / "course" / f"{name}.md").read_text("utf-8") for name in ("slides", "handout")}
+    with tempfile.TemporaryDirectory() as folder:
+        make_student_copies(Path(folder, "plqlite-student"))
+        shutil.make_archive(str(out / "student"), "zip", folder, "plqlite-student")
     slides = build("revealjs", texts["slides"], "slides", out / "slides")
     print_pdf(slides, out / "slides.pdf", wait_for=".pdf-page", query="?print-pdf")
     with tempfile.TemporaryDirectory() as folder:
         handout = build("html", texts["handout"], "handout", Path(folder))
         print_pdf(handout, out / "handout.pdf", wait_for="math")
-        make_student_copies(Path(folder, "plqlite-student"))
-        shutil.make_archive(str(out / "student"), "zip", folder, "plqlite-student")
     print(f"{out}: slides, handout and notebooks for students")
 
 
