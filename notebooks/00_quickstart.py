@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | How good is a face photo for a face recognition network, and which pixels does the network depend on? |
 # | **Outcome** | You can draw how good any photo is for a network and where, with two real networks, and say what the picture and its numbers mean. |
-# | **Time** | 17 minutes to read, 40 for the exercises; 18 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 17 minutes to read, 40 for the exercises; 17 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | [Pixel-Level Face Image Quality Assessment for Explainable Face Recognition](https://arxiv.org/abs/2110.11001), Fig. 1 |
 #
 # You hand in a passport photo, and a machine answers: *quality too low*. What should you change? A single number cannot tell you. A pixel-level quality map (*PLQ map*, or *map* for short) is meant to: it shows how strongly the network depends on each pixel. How far that goes, [11](11_faithfulness.ipynb) tests.

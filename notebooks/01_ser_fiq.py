@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | How can a network tell, without labels or training, how useful a face image is to it? |
 # | **Outcome** | You can compute the quality of an image by hand, say how noisy it is, replace a hundred random passes with one formula, scale the result for a new network, and say where the score fails. |
-# | **Time** | 32 minutes to read, 60 for the exercises; 44 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 32 minutes to read, 60 for the exercises; 34 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, §8.2, Fig. 11; SER-FIQ: [arXiv 2003.09373](https://arxiv.org/abs/2003.09373) |
 #
 # A face recognition network turns an image into an **embedding**: a vector of length 1 that points in roughly the same direction for all images of one person. Two images are judged to show the same person if their embeddings are close. This notebook asks how far such a vector can be trusted.

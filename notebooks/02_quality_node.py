@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Quality says how good an image is. On which pixels does the network's output depend, weighted by that quality? |
 # | **Outcome** | You can turn any face recognition network into one that outputs the quality of its image, under three readings of Eq. 3, and say which of the paper's promises each of them keeps. |
-# | **Time** | 13 minutes to read, 55 for the exercises; 17 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 13 minutes to read, 55 for the exercises; 14 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.2, Eq. 3; the cause of §8.3 |
 #
 # [Notebook 01](01_ser_fiq.ipynb) gave every image a quality $\hat Q$. Which *pixels* does it come from? To find out, we need a network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$ that can be differentiated. Training one would take labels, and would explain the new network, not the old one. One could also back-propagate through $Q$ itself: its *closed form*, in 01, is a smooth formula. The paper does something else: it adds a single linear node whose **value** at this image is $\hat Q$. Its **slope** is not that of $\hat Q$, as we will measure at the end.

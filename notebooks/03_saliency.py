@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | The network outputs its own quality. Which pixels does that output depend on, and how should the answer be drawn so that two images can be compared? |
 # | **Outcome** | You can back-propagate the quality to the pixels, check the gradient by hand, tell *how good* from *where* in a map, choose γ by a rule, and say why a map must never be stretched to its own range. |
-# | **Time** | 23 minutes to read, 55 for the exercises; 19 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 22 minutes to read, 55 for the exercises; 13 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.3, Eq. 4 to 7, footnote 4 |
 #
 # [Notebook 02](02_quality_node.ipynb) built the network $\mathcal M_Q$ with $\mathcal M_Q(I) = \hat Q$. Only two things are missing for a pixel-level quality map (*PLQ map*, or *map* for short): some calculus and a colour scale. The colour scale is the harder part.

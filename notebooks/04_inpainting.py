@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Remove what is lower than in clean faces, and inpaint something ordinary. Is the image then more useful for recognition? |
 # | **Outcome** | You can find an occluder without the clean photo, inpaint it, say whether that raised the quality by more than the noise, and say why nobody should enrol the result. |
-# | **Time** | 29 minutes to read, 80 for the exercises; 107 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 29 minutes to read, 80 for the exercises; 81 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.1, Fig. 2, 3, 4, 10; needs [00](00_quickstart.ipynb); [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb) help |
 #
 # If low pixels harm recognition, then replacing them must improve the image. The authors marked the low regions by hand. Here they are found automatically, and we know where they should be, because we placed the occluders ourselves. (The folded cells, here and below, import and draw.)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Cover part of a face. Does the image lose quality, and does the PLQ map fall in exactly that place? |
 # | **Outcome** | You can run the paper's quantitative test of the maps on any network and data set, say how certain its result is, and say what it does not prove. |
-# | **Time** | 28 minutes to read, 60 for the exercises; 54 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 29 minutes to read, 60 for the exercises; 49 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §4.1, §5.2, Fig. 5, 6, 9; needs [00](00_quickstart.ipynb); [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) help |
 #
 # Nobody knows the true quality of a pixel, so there is nothing to compare a map with. But we can take quality *away*, in a place of our choice: there is nothing to recognise in a black square. If the map means what it says, the pixels under the square must lose quality.

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | A black square is an odd thing to have on a face. Does the PLQ map also show a red one, a white one, or one in the colour of the skin? Which are easy to find, which are hard, and why? |
 # | **Outcome** | You can test a PLQ map with any perturbation, compare many of them in the same places, and find out which property makes one easy or hard to find. |
-# | **Time** | 21 minutes to read, 55 for the exercises; 73 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 21 minutes to read, 55 for the exercises; 70 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §8.4.1, Fig. 13; needs [05](05_random_masks.ipynb) |
 #
 # In [05](05_random_masks.ipynb) every mask was black. Perhaps the map reacts only to black, or to strong edges. So the paper repeats the experiment in twelve colours. We add a thirteenth, the colour of the subject's own skin, which should be the hardest to see.

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Can a PLQ map tell the person in front of the camera *what* is wrong with the photo? |
 # | **Outcome** | You can make any portrait non-compliant in 33 ways, say which of them a PLQ map shows and which it does not, get advice in words with the numbers behind it, and check your own photos. |
-# | **Time** | 39 minutes to read, 80 for the exercises; 71 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 39 minutes to read, 80 for the exercises; 69 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §5.3, §8.4.2, Fig. 7, 8, 14, 15; needs [01](01_ser_fiq.ipynb) and [03](03_saliency.ipynb); [04](04_inpainting.ipynb) and [05](05_random_masks.ipynb) help |
 #
 # The rules for passport photos (ICAO 9303) are there so that people and machines can recognise the bearer. Anyone whose photo does not comply should be told which rule it breaks, and at once. The paper shows maps of 33 photos that break the rules on purpose. Those photos are private, so nobody can repeat the study. Here everybody can: with a set simulated from a portrait in the public domain, and with photos of your own.

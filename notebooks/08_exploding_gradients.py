@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | For some images the gradients are far too large and the map is high all over. What causes this, and does clipping help? |
 # | **Outcome** | You can predict from the embedding alone which map will explode, say what clipping can and cannot fix, and remove the cause. |
-# | **Time** | 12 minutes to read, 55 for the exercises; 51 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 12 minutes to read, 55 for the exercises; 44 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §6, §8.3, Fig. 12; needs [02](02_quality_node.ipynb) and [03](03_saliency.ipynb) |
 #
 # The paper reports that gradients sometimes explode, and proposes "simple gradient clipping". It leaves the cause open. Here it is. (Folded cells hold imports and drawing.)

@@ -18,7 +18,7 @@
 # |---|---|
 # | **Question** | Which places of a face carry its embedding, and which make it uncertain? |
 # | **Outcome** | You can split the quality over the face exactly, without a gradient, and say what this shows that a gradient cannot. |
-# | **Time** | 14 minutes to read, 65 for the exercises; 13 seconds to run ([two CPU cores](../docs/times.csv)) |
+# | **Time** | 14 minutes to read, 65 for the exercises; 14 seconds to run ([two CPU cores](../docs/times.csv)) |
 # | **Paper** | §3.1, Eq. 1; the split is ours |
 #
 # A PLQ map is a *gradient*: it says what would happen to the quality node if a pixel changed a little. It does not say where the embedding *comes from*. There is a second road from the quality to the face, and it is shorter. The closed form of Eq. 1 ([01](01_ser_fiq.ipynb)) is made of sums over the features, the inputs of the head. In many networks these features lie side by side as the places of the face do: they are the *cells* of the last feature map. So the quality is already split over the face; one only has to refrain from adding up. (Folded cells hold imports and drawing.)
