@@ -12,6 +12,8 @@ import jupytext
 import nbformat
 import pytest
 
+from plqlite import lessons
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
@@ -163,6 +165,17 @@ def test_answers_check_themselves(path):
     for notebook, said in ((path, "… not answered yet"), (solved, "✓ right")):
         lines = [line for line in run_notebooks.texts(nbformat.read(notebook, as_version=4)) if said in line]
         assert len(lines) == len(checks(path.with_suffix(".py"))) >= 1
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_wrong_answer_is_told(path, capsys):
+    for call in checks(path.with_suffix(".py")):
+        _, expected, *rest = ast.parse(call).body[0].value.args
+        digits = {each.arg: each.value.value for each in ast.parse(call).body[0].value.keywords}
+        assert not rest
+        for wrong in ("nobody", 12345.678, [1, 2, 3]):
+            lessons.check(wrong, expected.value, **digits)
+            assert capsys.readouterr().out.startswith("✗"), call
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
