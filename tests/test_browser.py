@@ -33,7 +33,7 @@ def lab(tmp_path):
     try:
         for _ in range(2 * HANGS):
             found = list((tmp_path / "RUNTIME").glob("jpserver-*.json"))
-            if found:
+            if found and found[0].read_text().rstrip().endswith("}"):  # else it is still being written
                 break
             try:
                 server.wait(0.5)

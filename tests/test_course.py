@@ -20,6 +20,9 @@ spec.loader.exec_module(make)
 GUIDE = (ROOT / "course" / "guide.md").read_text("utf-8")
 SLIDES = (ROOT / "course" / "slides.md").read_text("utf-8")
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+READING = [
+    path for path in LESSONS if re.search(r"\(\\?\"\.\./docs/", path.read_text("utf-8"))
+]  # files of docs/
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +112,15 @@ def test_a_student_s_copy_has_room_for_work_and_no_answers(path):
             assert copy.cells[number + 1].cell_type == "code"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_student_s_copy_has_the_cells_that_nbval_runs(path):
+    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    copied = [cell.source for cell in copy_of(path).cells if cell.cell_type == "code"]
+    assert [source for source in copied if source != "# your work"] == code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
 def test_a_student_s_copy_runs_and_waits_for_answers(path, tmp_path):
     """Beside the docs that it reads, from top to bottom; no check is passed, no claim is broken."""
     make.make_student_copies(tmp_path)
