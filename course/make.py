@@ -19,6 +19,10 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+from pictures import pictures
+from site_parts import slug
+
 ROOT = Path(__file__).parents[1]
 PICTURE = re.compile(r"!\[\]\(\.\./notebooks/(\w+)\.ipynb#(\S+)\)")
 FUNCTION = re.compile(r"^```python\n(\w+)\.(\w+)\n```$", re.M)
@@ -36,11 +40,9 @@ def picture_below(name: str, anchor: str) -> tuple[bytes, str, str]:
     for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^##+ (.+)$", cell.source, re.M)
-            below = below or anchor in [heading.replace(" ", "-") for heading in headings]
-        for output in cell.get("outputs", []) if below else []:
-            for kind in ("png", "jpeg"):
-                if data := output.get("data", {}).get(f"image/{kind}"):
-                    return base64.b64decode(data), kind, output.metadata[f"image/{kind}"]["alt"]
+            below = below or anchor in map(slug, headings)
+        for kind, data, alt in pictures([cell]) if below else ():
+            return base64.b64decode(data), kind, alt
     raise LookupError(f"{name} has no picture below #{anchor}: correct the link in the slides.")
 
 

@@ -25,6 +25,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
+from pictures import pictures
 
 from plqlite.files import write_text
 
@@ -62,13 +63,7 @@ def minutes_to_read(notebook: nbformat.NotebookNode) -> tuple[int, int]:
     start = next((i for i, source in enumerate(sources) if source.startswith("## Exercises")), len(sources))
     words = sum(len(source.split()) for source in sources[:start])
     exercises = sum(int(found[3]) for found in EXERCISE.findall("\n".join(sources[start:])))
-    return round(words / 200 + len(images(notebook))), exercises
-
-
-def images(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return the outputs that are pictures."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [each for each in outputs if {"image/png", "image/jpeg"} & each.get("data", {}).keys()]
+    return round(words / 200 + len(list(pictures(notebook.cells)))), exercises
 
 
 def write_pair(path: Path, script: str, notebook: nbformat.NotebookNode, seconds: float) -> None:

@@ -1,12 +1,12 @@
 """What the site does its own way: anchors, formulas, panels, words for pictures, folds. Used by conf.py."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 from docutils import nodes
 from latex2mathml.converter import convert
+from pictures import pictures
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
@@ -45,21 +45,13 @@ def finish_notebook(app: Sphinx, document: nodes.document) -> None:
 
 def describe_pictures(document: nodes.document, path: Path) -> None:
     """Give each picture the alternative text that `plqlite.figures.describe` has stored beside it."""
-    texts = list(stored_texts(nbformat.read(path, as_version=4)))
+    stored = list(pictures(nbformat.read(path, as_version=4).cells))
     outputs = [each for each in document.findall(nodes.container) if "cell_output" in each["classes"]]
-    pictures = [picture for output in outputs for picture in output.findall(nodes.image)]
-    if len(texts) != len(pictures):
-        raise ExtensionError(f"{path.name} stores {len(texts)} pictures, its page has {len(pictures)}.")
-    for picture, text in zip(pictures, texts, strict=True):
-        picture["alt"] = text
-
-
-def stored_texts(notebook: nbformat.NotebookNode) -> Iterator[str]:
-    """Return the alternative texts of the pictures of a notebook, in order."""
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
-        for kind in ("image/png", "image/jpeg"):
-            if kind in output.get("data", {}):
-                yield output.metadata.get(kind, {}).get("alt", "")
+    shown = [image for output in outputs for image in output.findall(nodes.image)]
+    if len(stored) != len(shown):
+        raise ExtensionError(f"{path.name} stores {len(stored)} pictures, its page has {len(shown)}.")
+    for image, picture in zip(shown, stored, strict=True):
+        image["alt"] = picture.alt
 
 
 def say_how_to_run(document: nodes.document, docname: str) -> None:

@@ -7,11 +7,10 @@ from plqlite import console
 
 def main() -> int:
     """Import what takes seconds only now, when Ctrl-C ends the program in one line."""
-    name, *arguments = [*sys.argv[1:], ""]
-    if name in ("score", "report"):
+    if sys.argv[1:2] in (["score"], ["report"]):
         from plqlite.scale.commands import COMMANDS
 
-        return COMMANDS[name](arguments[:-1])
+        return COMMANDS[sys.argv[1]](sys.argv[2:])
     from plqlite import command_line
 
     return command_line.main()

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plqlite.calibration import ReferenceStatistics
 from plqlite.explanation import Explanation
 from plqlite.faces import BOTH_EYES
 from plqlite.networks.model import FaceModel
@@ -81,7 +82,7 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
     z = {region: value.item() for region, value in region_z_scores(explanation.deviation, model).items()}
     low = beyond_alarms(z, reference.alarms)
     quality = explanation.quality.item()
-    percentile = float(np.interp(quality, reference.quality_percentiles.numpy(), np.arange(101)))
+    percentile = float(percentile_of(quality, reference))
     findings = [
         f"Unusually low: {', '.join(f'{name} ({z[name]:.1f} σ)' for name in regions)}. May be {meaning}."
         for regions, meaning in meanings_of(low)
@@ -92,6 +93,18 @@ def advise(model: FaceModel, explanation: Explanation) -> Advice:
         lowest = min(z, key=lambda region: z[region])
         findings = [f"Nothing unusual: the lowest region is the {lowest} ({z[lowest]:+.1f} σ)."]
     return Advice("\n".join([*findings, _rank(quality, percentile)]), low, z, quality, percentile)
+
+
+def percentile_of(quality: float | np.ndarray, reference: ReferenceStatistics) -> np.ndarray:
+    """Return how many percent of the development photos have a lower Q.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> percentile_of(0.0, plqlite.sface().reference_statistics).item()
+    0.0
+    """
+    return np.asarray(np.interp(quality, reference.quality_percentiles.numpy(), np.arange(101)))
 
 
 def _rank(quality: float, percentile: float) -> str:

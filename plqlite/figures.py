@@ -233,15 +233,28 @@ def draw_gauge(axis: Axes, explanation: Explanation) -> None:
     axis.set(xlim=(0, 1), ylim=(0, 1.25), xticks=(0, 0.5, 1), yticks=(), box_aspect=0.55)
     axis.spines[["left", "top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
-    model = explanation.model
-    if model is not None and model.scaling is not None and model.reference_statistics is not None:
-        percentiles = model.reference_statistics.quality_percentiles  # of Q
-        development = scale_quality(percentiles, model.scaling.alpha, model.scaling.r).numpy()
+    development = None if explanation.model is None else development_quality(explanation.model)
+    if development is not None:
         counts, edges = np.histogram(development, bins=20, range=(0, 1))
         axis.bar(edges[:-1], counts / counts.max(), width=0.05, align="edge", color="0.82")
         axis.set_xlabel("how good (grey: development photos)", fontsize=7, color="0.35")
     axis.axvline(explanation.scaled_quality.item(), color="black", linewidth=2.5)
     axis.set_title(label_of(explanation), fontsize=9)
+
+
+def development_quality(model: FaceModel) -> np.ndarray | None:
+    """Return Q̂ of the development set, in percentiles, (101,); None if the model has no constants for it.
+
+    Examples
+    --------
+    >>> import plqlite
+    >>> development_quality(plqlite.sface()).shape
+    (101,)
+    """
+    if model.scaling is None or model.reference_statistics is None:
+        return None
+    percentiles = model.reference_statistics.quality_percentiles  # of Q
+    return scale_quality(percentiles, model.scaling.alpha, model.scaling.r).numpy()
 
 
 def draw_outlines(axis: Axes, explanation: Explanation) -> list[str]:

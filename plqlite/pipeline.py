@@ -91,7 +91,7 @@ def _draw_row(
     for axis in row:
         axis.set(xticks=[], yticks=[])
     draw_gauge(row[3], explanation)
-    row[3].set_xlabel(row[3].get_title(), fontsize=9)
+    row[3].set_xlabel(label_of(explanation), fontsize=9)
     row[3].set_title("")
 
 

@@ -1,5 +1,6 @@
 """The first notebook in a real JupyterLab, in a real browser, on the loopback address."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,23 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@contextlib.contextmanager
+def new_page(width, height):
+    """A page of a real browser, which remembers in `asked` the requests that it makes."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * HANGS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(1000 * HANGS)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        yield page
+        browser.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import nbformat
 import pypdf
 import pytest
 from nbclient import NotebookClient
-from test_browser import CHROMIUM, FLAGS, HANGS
+from test_browser import CHROMIUM, new_page
 
 from conftest import ROOT
 
@@ -44,17 +44,11 @@ def titles():
 @pytest.mark.slow
 @pytest.mark.browser
 def test_slides_need_no_network_and_nothing_is_cut_off(made):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * HANGS)
-        page, asked = browser.new_page(viewport={"width": 1280, "height": 720}), []
-        page.set_default_timeout(1000 * HANGS)
-        page.on("request", lambda request: asked.append(request.url))
+    with new_page(1280, 720) as page:
         page.goto((made / "slides" / "slides.html").as_uri())
         page.wait_for_selector(".reveal.ready")
-        assert asked
-        assert all(url.startswith(("file:", "data:")) for url in asked)
+        assert page.asked
+        assert all(url.startswith(("file:", "data:")) for url in page.asked)
         for title in titles():
             shown = page.locator("section.present section.present, section.present:not(:has(section))").last
             assert shown.locator("h1, h2").inner_text() == title
@@ -64,7 +58,6 @@ def test_slides_need_no_network_and_nothing_is_cut_off(made):
                 assert picture.evaluate("each => each.complete && each.naturalWidth") > 300
                 assert len(picture.get_attribute("alt")) > 30
             page.keyboard.press("Space")
-        browser.close()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from test_browser import CHROMIUM, FLAGS, HANGS
+from test_browser import new_page
 
 import plqlite
 from conftest import tiny_model
@@ -42,20 +42,11 @@ def scored(sface, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(scored, sface):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * HANGS)
-        page = browser.new_page(viewport={"width": 390, "height": 840})
-        page.set_default_timeout(1000 * HANGS)
-        page.asked, page.said = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
+    with new_page(390, 840) as page:
+        page.said = []
         page.on("dialog", lambda dialog: page.said.append(dialog.message))
         page.goto(report(scored, sface).as_uri())
         yield page
-        browser.close()
 
 
 def column(page, heading, number):

@@ -12,7 +12,7 @@ import jupytext
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from test_browser import CHROMIUM, FLAGS, HANGS
+from test_browser import new_page
 
 from conftest import ROOT
 
@@ -47,20 +47,11 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(site):
-    """A page of a real browser; it remembers requests that leave the folder, and errors of scripts."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * HANGS)
-        page = browser.new_page(viewport={"width": 390, "height": 840})  # a phone
-        page.set_default_timeout(1000 * HANGS)
-        page.left, page.errors = [], []
-        page.on("request", lambda request: page.left.append(request.url))
+    """A page of a real browser, as wide as a phone; it remembers errors of scripts, too."""
+    with new_page(390, 840) as page:
+        page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         yield page
-        browser.close()
 
 
 @pytest.mark.slow
@@ -109,10 +100,10 @@ def formulas(source):
 @pytest.mark.browser
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 def test_a_page_is_whole_on_a_phone_without_a_network(page, site, source):
-    page.left.clear()
+    page.asked.clear()
     page.errors.clear()
     page.goto((site / source).with_suffix(".html").as_uri())
-    assert not [url for url in page.left if not url.startswith(("file:", "data:"))]
+    assert not [url for url in page.asked if not url.startswith(("file:", "data:"))]
     assert not page.errors
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     broken = "[...document.querySelectorAll('article img')].filter(each => !each.naturalWidth).length"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plqlite.experiments.build import Made, build, inside
-from plqlite.experiments.tables import read_table
+from plqlite.experiments.tables import escaped, read_table
 from plqlite.faces import FACE_COLUMNS, PHOTO_SUFFIXES, Face, largest_face, read_image
 from plqlite.files import write_text
 from plqlite.networks.model import FaceModel
@@ -56,7 +56,7 @@ def name_in(folder: Path, path: Path) -> str:
     >>> name_in(Path("lfw"), Path("lfw", "Ada", "two\nlines.jpg"))
     'Ada/two lines.jpg'
     """
-    name = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+    name = escaped(path.relative_to(folder).as_posix())
     return re.sub(r"[\r\n]+", " ", name)
 
 

@@ -119,15 +119,24 @@ def append_rows(path: Path, columns: Iterable[str], rows: pd.DataFrame | list[di
     ['name,age', 'Ada,36']
     """
     if not isinstance(rows, pd.DataFrame):
-        rows = [{name: _encodable(value) for name, value in row.items()} for row in rows]
+        rows = [
+            {name: escaped(value) if isinstance(value, str) else value for name, value in row.items()}
+            for row in rows
+        ]
     table = pd.DataFrame(rows)[list(columns)].replace(r"[\r\n]+", " ", regex=True)
     with path.open("ab") as file:
         file.write(_as_csv(table, header=False))
 
 
-def _encodable(value: object) -> object:
-    """Escape what is no UTF-8 in a text, such as a path: pandas refuses it if pyarrow is installed."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def escaped(text: str) -> str:
+    r"""Escape what is no UTF-8 in a text, such as a path: pandas refuses it if pyarrow is installed.
+
+    Examples
+    --------
+    >>> print(escaped("ada\udcff.png"))
+    ada\udcff.png
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

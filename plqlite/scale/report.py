@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 
 from plqlite.explanation import explain
 from plqlite.faces import FACE_COLUMNS, Face, read_image
-from plqlite.figures import draw_deviation, draw_gauge, draw_map
+from plqlite.figures import development_quality, draw_deviation, draw_gauge, draw_map
 from plqlite.files import write_text
 from plqlite.networks.model import FaceModel, load_face
-from plqlite.quality import scale_quality
 from plqlite.scale.inputs import as_text
 from plqlite.scale.shards import read_rows, read_settings
 
-COLUMNS = ("file", "path", "identity", "face", *FACE_COLUMNS, "quality", "scaled_quality", "percentile")
+COLUMNS = ("file", "path", "identity", *FACE_COLUMNS, "quality", "scaled_quality", "low", "error")
 SHOWN, LISTED = 8, 1000  # faces of each kind; rows of a table
 
 STYLE = """
@@ -88,7 +87,7 @@ def report(out: str | Path, model: FaceModel, page: str | Path | None = None) ->
     settings = read_settings(out)
     if settings["model"] != model.name or settings["sha256"] != model.identity["sha256"]:
         raise ValueError(f"{out} holds scores of {settings['model']}, not of {model.name}: take that model.")
-    rows = read_rows(out, [*COLUMNS, "low", "error"]).to_pandas()
+    rows = read_rows(out, COLUMNS).to_pandas()
     faces = rows[rows["quality"].notna()].sort_values("quality", kind="stable")
     many = min(SHOWN, (len(faces) + 1) // 2)
     title = f"{out.resolve().name}: {counted(faces, 'face')} in {counted(rows['file'].unique(), 'file')}"
@@ -147,10 +146,9 @@ def distribution(faces: pd.DataFrame, model: FaceModel) -> tuple[Figure, str]:
     low, high = (0.0, 1.0) if calibrated else (values.min() - 1e-6, values.max() + 1e-6)
     edges = np.linspace(float(low), float(high), 41).tolist()
     axis.hist(values, edges, density=True, color="tab:blue", label="these faces")
-    if model.scaling is not None and model.reference_statistics is not None:
-        development = model.reference_statistics.quality_percentiles
-        scaled = scale_quality(development, model.scaling.alpha, model.scaling.r).numpy()
-        axis.hist(scaled, edges, density=True, histtype="step", color="black", label="development set")
+    development = development_quality(model)
+    if development is not None:
+        axis.hist(development, edges, density=True, histtype="step", color="black", label="development set")
     axis.set(xlabel="Q̂: how good" if calibrated else "Q", ylabel="density")
     axis.legend()
     return figure, f"Histogram of {len(values)} faces; half of them are below {values.median():.2f}."

@@ -1,12 +1,13 @@
 """From aligned faces to rows of numbers: one explanation for a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from plqlite.advice import percentile_of
 from plqlite.explanation import Explanation, explain
 from plqlite.faces import BOTH_EYES, FACE_COLUMNS, REGIONS
 from plqlite.networks.model import FaceModel
@@ -78,7 +79,7 @@ class Scorer:
         columns |= self._compared(explanation)
         if self.maps:
             columns["pattern"], columns["plq"] = _bytes(explanation.pattern), _bytes(explanation.plq)
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _by_face(columns)
 
     def _compared(self, explanation: Explanation) -> dict[str, list]:
         """Compare with the development set, as `advise` does; nothing without reference statistics."""
@@ -87,11 +88,14 @@ class Scorer:
             return {}
         scores = region_z_scores(explanation.deviation, self.model)
         z = {part: scores[part].tolist() for part in PARTS}
-        faces = [dict(zip(PARTS, values, strict=True)) for values in zip(*z.values(), strict=True)]
-        quality = explanation.quality.cpu().numpy()
-        percentiles = np.interp(quality, reference.quality_percentiles.numpy(), np.arange(101))
-        low = [beyond_alarms(face, reference.alarms) for face in faces]
-        return {"percentile": percentiles.tolist(), "low": low} | dict(zip(Z, z.values(), strict=True))
+        percentiles = percentile_of(explanation.quality.cpu().numpy(), reference).tolist()
+        low = [beyond_alarms(face, reference.alarms) for face in _by_face(z)]
+        return {"percentile": percentiles, "low": low} | dict(zip(Z, z.values(), strict=True))
+
+
+def _by_face(columns: Mapping[str, list]) -> list[dict]:
+    """Turn columns into a row for each face."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _place(number: int, face: Any) -> dict:  # noqa: ANN401  # a Face, or None
