@@ -164,17 +164,29 @@ patches = {
     name: in_patches(rival(model, image[None])[0].cpu(), model.size) for name, rival in quick.items()
 }  # name -> (13, 13)
 
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+def draw_own_scale(axis, values, title):
+    """Draw a map from its own lowest value to its own highest."""
+    axis.set_title(title, fontsize=10)
+    return axis.imshow((values - values.min()) / np.ptp(values), cmap="cividis")
+
+
+def name_ends(figure, axes, drawn, *ends):
+    """Switch axes off, and put a colour bar below them, of which only the ends have names."""
+    for axis in axes.flat:
+        axis.set_axis_off()
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[0, 1])
+    bar.ax.set_xticklabels(ends)
+
+
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 figure, axes = plt.subplots(5, 5, figsize=(9, 10.6), layout="constrained")
 axes[0, 0].imshow(image.permute(1, 2, 0).cpu() / 255)
 axes[0, 0].set_title("face", fontsize=10)
 for axis, (name, values) in zip(axes.flat[1:], patches.items()):
-    drawn = axis.imshow((values - values.min()) / np.ptp(values), cmap="cividis")
-    axis.set_title(name, fontsize=10)
-for axis in axes.flat:
-    axis.set_axis_off()
-bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[0, 1])
-bar.ax.set_xticklabels(["lowest patch", "highest patch"])
+    drawn = draw_own_scale(axis, values, name)
+name_ends(figure, axes, drawn, "lowest patch", "highest patch")
 describe(
     figure,
     "The astronaut and 22 maps of her face: the Gaussian, the mean map of others, the PLQ maps, signal, noise and the "
@@ -453,12 +465,9 @@ figure, axes = plt.subplots(3, 4, figsize=(9, 7.6), layout="constrained")
 for name, half in zip(models, (axes[:, :2], axes[:, 2:])):
     stages = {stage: values for (model, stage), values in blurred.items() if model == name}
     for axis, (stage, values) in zip(half.flat, stages.items()):
-        drawn = axis.imshow((values - values.min()) / np.ptp(values), cmap="cividis")
         rho_of = "" if stage == "trained" else f": ρ = {kept[name, stage]:.1f}"
-        axis.set_title(f"{name}, {stage}{rho_of}", fontsize=10)
-        axis.set_axis_off()
-bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[0, 1])
-bar.ax.set_xticklabels(["lowest saliency", "highest of each map"])
+        drawn = draw_own_scale(axis, values, f"{name}, {stage}{rho_of}")
+name_ends(figure, axes, drawn, "lowest saliency", "highest of each map")
 describe(
     figure,
     "Saliency of the astronaut with trained weights, and with random ones in the head, and in a quarter, half, three "
