@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 RED_YELLOW_GREEN = "RdYlGn"  # the paper's colours: red is low, green is high
 COLOUR_BLIND_SAFE = "cividis"  # dark blue is low, yellow is high
-LOWER_HIGHER = (
-    "RdBu"  # of what has a sign: red is lower than it should be, white is as it should be, blue is higher
-)
+LOWER_HIGHER = "RdBu"  # of what has a sign: red is lower than it should be, blue is higher
 
 
 def show(
