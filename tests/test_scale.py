@@ -270,12 +270,19 @@ def test_the_folder_may_lie_among_the_photos(photos):
 
 def test_other_settings_are_refused_and_named(photos, tmp_path):
     run(photos, tmp_path / "out")
-    with pytest.raises(ValueError, match="was filled with maps False, not True: take another folder"):
+    with pytest.raises(ValueError, match="was filled with maps=False, not maps=True: take another folder"):
         run(photos, tmp_path / "out", maps=True)
     other = tiny_model()
     other.name = "other"
-    with pytest.raises(ValueError, match="was filled with model 'tiny', not 'other'"):
+    with pytest.raises(ValueError, match="was filled with model='tiny', not model='other'"):
         score(photos, tmp_path / "out", other, aligned=True, workers=0)
+
+
+@pytest.mark.parametrize("options", [{"engine": "dask"}, {"engine": "ray", "workers": 0}])
+def test_an_engine_that_cannot_run_is_refused_before_anything_is_written(photos, tmp_path, options):
+    with pytest.raises(ValueError, match="choose processes, or ray with 1 or more"):
+        run(photos, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_runs_at_once(photos, tmp_path):
@@ -293,10 +300,9 @@ def test_a_full_disk_ends_the_run_and_what_stands_is_whole(photos, tmp_path, mon
         written.append(path)
         write_aside(path, content)
 
-    monkeypatch.setattr(shards, "ROWS", 7)
     monkeypatch.setattr(shards, "write_aside", fill)
     with pytest.raises(OSError, match="No space left"):
-        run(photos, out)
+        run(photos, out, shard=7)
     assert len(table(out)) == 21
     monkeypatch.undo()
     assert run(photos, out).before == 21
@@ -347,6 +353,14 @@ def is_worker(process):
     return int(line[1]) == os.getpid() and "spawn_main" in command
 
 
+def test_a_quiet_run_says_nothing(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("plqlite.scale.runner.PLAIN", 0.0)
+    run(photos, tmp_path / "loud")
+    assert " files, " in capsys.readouterr().err
+    run(photos, tmp_path / "quiet", quiet=True)
+    assert not capsys.readouterr().err
+
+
 def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys, monkeypatch):
     monkeypatch.setattr("plqlite.scale.runner.PLAIN", 0.0)
     first, second = ([{"file": name} for name in names] for names in ("aab", "c"))
@@ -389,14 +403,22 @@ def undisturbed(crops, tmp_path_factory):
     return table(out)
 
 
+SMALL_SHARDS = """
+import sys, plqlite
+from plqlite.scale import score
+crops, out, workers = sys.argv[1:]
+score(crops, out, plqlite.sface(), aligned=True, workers=int(workers), batch=8, shard=8)
+"""
+
+
 @pytest.mark.slow
-def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, tmp_path, monkeypatch):
+def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, tmp_path):
     """A shard for each batch, so that there is something to lose and to keep."""
     out, moments = tmp_path / "out", random.Random(0)
-    monkeypatch.setenv("PYTHONPATH", str(quick_shards(tmp_path)))
     kept = []
     for _ in range(10):
-        process = command(crops, out, "--batch", "8", "--workers", str(moments.choice([0, 1])))
+        line = [sys.executable, "-c", SMALL_SHARDS, str(crops), str(out), str(moments.choice([0, 1]))]
+        process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             process.wait(timeout=moments.uniform(5, 14))
         except subprocess.TimeoutExpired:
@@ -410,21 +432,6 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, 
     assert f"{kept[-1]} before" in printed
     pd.testing.assert_frame_equal(table(out), undisturbed, rtol=1e-4, atol=1e-5)
     assert not list(out.rglob("*.part"))
-
-
-def quick_shards(folder):
-    """Have a program write a shard every eight rows."""
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(
-        "import importlib.abc, sys\n"
-        "class Quick(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'plqlite.scale.runner':\n"
-        "            from plqlite.scale import shards\n"
-        "            shards.ROWS = 8\n"
-        "sys.meta_path.insert(0, Quick())\n"
-    )
-    return folder / "site"
 
 
 @pytest.mark.slow
@@ -467,11 +474,21 @@ def cluster():
 
 
 @pytest.mark.slow
+def test_ray_gets_a_part_of_the_files_at_a_time(cluster, photos, tmp_path, monkeypatch):
+    """So that its memory does not grow with their number; every file is scored all the same."""
+    from plqlite.scale import on_ray
+
+    monkeypatch.setattr(on_ray, "AT_ONCE", 20)
+    assert run(photos, tmp_path / "ray", engine="ray", workers=1) == Counts(45, 43, 2, 0)
+    run(photos, tmp_path / "plain")
+    pd.testing.assert_frame_equal(table(tmp_path / "plain"), table(tmp_path / "ray"), rtol=1e-5, atol=1e-6)
+
+
 def test_rows_of_ray_are_those_of_the_plain_runner(cluster, photos, tmp_path):
     assert run(photos, tmp_path / "plain").files == 45
     assert run(photos, tmp_path / "ray", engine="ray", workers=2) == Counts(45, 43, 2, 0)
     pd.testing.assert_frame_equal(table(tmp_path / "plain"), table(tmp_path / "ray"), rtol=1e-5, atol=1e-6)
-    assert run(photos, tmp_path / "ray", engine="ray") == Counts(0, 0, 0, 45)
+    assert run(photos, tmp_path / "ray", engine="ray", workers=1) == Counts(0, 0, 0, 45)
 
 
 @pytest.mark.slow

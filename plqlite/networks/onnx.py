@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch.nn.functional import normalize
@@ -12,7 +11,14 @@ from torch.nn.functional import normalize
 from plqlite.faces import align_arcface
 from plqlite.networks import onnx_graph
 from plqlite.networks.model import FaceModel, Input, UnusableModel, pick_device
-from plqlite.networks.module import check_gradient, describe_head, fold_head, name_in_errors, probe_images
+from plqlite.networks.module import (
+    check_gradient,
+    describe_head,
+    fold_batch_norm,
+    fold_head,
+    name_in_errors,
+    probe_images,
+)
 
 
 def from_onnx(
@@ -65,9 +71,9 @@ def from_onnx(
     with name_in_errors(path.name):
         graph = onnx_graph.embedding_graph(proto, size, output)
         layer, features = onnx_graph.find_split(graph, split)
-        backbone, head = _parts(graph, features)
         mean, std = _input_scaling(graph, mean, std)
         input = Input(graph.image.size, mean, std, channels, align)
+        backbone, head = _parts(graph, features, input)
     card = {"licence": "unknown, ask its source", "source": path.name, "sha256": digest, "split": layer}
     card["head"] = describe_head(head)
     model = FaceModel(path.stem, backbone, head, input, card, file=path)
@@ -79,12 +85,14 @@ def from_onnx(
     return model.to(pick_device(device))
 
 
-def _parts(graph: onnx_graph.Graph, features: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+def _parts(graph: onnx_graph.Graph, features: str, input: Input) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Rebuild backbone and head in torch."""
     shape = (3, graph.image.size, graph.image.size)
+    pixels = torch.from_numpy(input.normalise(probe_images(input.size)).numpy().astype(graph.image.dtype))
     backbone = onnx_graph.to_torch(graph, graph.image.name, shape, features).eval()
+    backbone = fold_batch_norm(backbone, pixels)
     with torch.no_grad():
-        example = backbone(torch.from_numpy(np.zeros((1, *shape), graph.image.dtype)))  # (1, …)
+        example = backbone(pixels)  # (3, …)
     head = onnx_graph.to_torch(graph, features, tuple(example.shape[1:]), graph.embedding).eval()
     return backbone, fold_head(head, example)
 

@@ -26,7 +26,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--aligned", action="store_true", help="the images are crops of the model's size already")
     add("--maps", action="store_true", help="keep pattern and P of each face, as bytes")
     add("--workers", type=int, default=workers(), metavar="N", help="processes that read and align")
-    add("--batch", type=int, default=32, metavar="N", help="files at a time (default: 32)")
+    add("--batch", type=int, default=16, metavar="N", help="files at a time (default: 16)")
     add("--engine", choices=["processes", "ray"], default="processes", help="(default: processes)")
     add("--address", metavar="ADDRESS", help="of a Ray cluster (default: this machine)")
     add("--gpus", type=float, default=0, metavar="N", help="GPUs for each of Ray's workers (default: 0)")

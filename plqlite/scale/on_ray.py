@@ -1,6 +1,7 @@
 """The same on Ray: tasks read and align, actors hold the model and explain, Ray moves and limits the data."""
 
 import copy
+import itertools
 import logging
 import os
 import pickle
@@ -8,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import ray
-import torch
 
 from plqlite.networks.model import FaceModel
 from plqlite.scale.crops import Options, prepare
 from plqlite.scale.inputs import Item
 from plqlite.scale.scorer import Scorer
+
+AT_ONCE = 100_000  # files that Ray is given at a time, so that millions take no memory; it starts actors anew
 
 
 class RayScorer:
@@ -40,7 +42,7 @@ def row_batches(
     options: Options,
     model: FaceModel,
     maps: bool = False,
-    batch: int = 32,
+    batch: int = 16,
     actors: int = 1,
     gpus: float = 0,
     address: str | None = None,
@@ -60,25 +62,22 @@ def row_batches(
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    files = [{"path": os.fsencode(each.path), "name": each.file, "identity": each.identity} for each in items]
-    if not files:
-        return
-    kept = ray.put(
-        copy.deepcopy(model).to(torch.device("cpu"))
-    )  # held here, so that an actor can start again
-    scored = (
-        ray.data.from_items(files)
-        .map(partial(_prepared, options=options))
-        .map_batches(
-            RayScorer,
-            batch_size=batch,
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_gpus=gpus or None,
-            fn_constructor_kwargs={"kept": kept, "maps": maps},
+    kept = ray.put(copy.deepcopy(model).to("cpu"))  # held here, so that an actor can start again
+    files = ({"path": os.fsencode(each.path), "name": each.file, "identity": each.identity} for each in items)
+    while some := list(itertools.islice(files, AT_ONCE)):
+        scored = (
+            ray.data.from_items(some)
+            .map(partial(_prepared, options=options))
+            .map_batches(
+                RayScorer,
+                batch_size=batch,
+                compute=ray.data.ActorPoolStrategy(size=actors),
+                num_gpus=gpus or None,
+                fn_constructor_kwargs={"kept": kept, "maps": maps},
+            )
         )
-    )
-    for row in scored.iter_rows():
-        yield pickle.loads(row["rows"])
+        for row in scored.iter_rows():
+            yield pickle.loads(row["rows"])
 
 
 def _prepared(file: dict, options: Options) -> dict:

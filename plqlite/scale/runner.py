@@ -40,10 +40,12 @@ def score(
     aligned: bool = False,
     maps: bool = False,
     workers: int = 1,
-    batch: int = 32,
+    batch: int = 16,
+    shard: int = 1024,
     engine: str = "processes",
     address: str | None = None,
     gpus: float = 0,
+    quiet: bool = False,
 ) -> Counts:
     """Score all images of a folder or an index, into Parquet shards; resume where an earlier run stopped.
 
@@ -59,11 +61,13 @@ def score(
     smallest : width in pixels of the smallest face that counts
     aligned : files are crops of the model's size
     maps : keep pattern and P, as bytes
-    workers : processes that read, detect and align; with 0 this process does it itself; on Ray, actors that
-        explain
+    workers : processes that read, detect and align, with a thread each; with 0 this process does it itself,
+        with all threads, so that boxes are rounded differently, and Q by 1e-5; on Ray, actors that explain
     batch : files at a time
+    shard : rows after which a shard is written; after a minute it is written anyway
     engine : "processes" of this machine, or "ray"
     address, gpus : of the Ray cluster, and for each of its actors; see `plqlite.scale.on_ray.row_batches`
+    quiet : do not say how far it is
 
     Returns
     -------
@@ -74,7 +78,7 @@ def score(
     InUse
         Another run is writing there.
     ValueError
-        The folder was filled with other settings.
+        The folder was filled with other settings; another engine, or Ray without an actor.
     OSError
         Source or folder cannot be read or written; a worker process has died.
 
@@ -87,6 +91,8 @@ def score(
     >>> score(folder, folder / "scores", plqlite.sface(), workers=0)
     Counts(files=1, faces=1, errors=0, before=0)
     """
+    if engine not in ("processes", "ray") or (engine == "ray" and workers < 1):
+        raise ValueError(f"engine={engine!r}, workers={workers}: choose processes, or ray with 1 or more.")
     out = Path(out)
     options = Options(model.align, model.size, every, smallest, aligned)
     total = sum(1 for _ in find_items(source, out))  # also: is the source there?
@@ -102,8 +108,8 @@ def score(
         else:
             batches = map(Scorer(model, maps), prepared_batches(items, options, workers, batch))
         files = faces = errors = 0
-        with Shards(out, schema(maps)) as shards:
-            for rows in progress(batches, total, len(done)):
+        with Shards(out, schema(maps), shard) as shards:
+            for rows in batches if quiet else progress(batches, total, len(done)):
                 shards.add(rows)
                 files += files_in(rows)
                 errors += sum("error" in row for row in rows)

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from plqlite.files import write_aside, write_text
 
-ROWS, SECONDS = 1024, 60.0  # a shard is written when it has so many rows, or after so long
+SECONDS = 60.0  # after which a shard is written, even if it is not full
 
 
 def agree(out: Path, settings: dict) -> None:
@@ -34,7 +34,7 @@ def agree(out: Path, settings: dict) -> None:
     >>> agree(folder, {"model": "sface"})
     >>> agree(folder, {"model": "facenet"})
     Traceback (most recent call last):
-    ValueError: ... was filled with model 'sface', not 'facenet': take another folder.
+    ValueError: ... was filled with model='sface', not model='facenet': take another folder.
     """
     path = out / "settings.json"
     if not path.exists():
@@ -44,7 +44,8 @@ def agree(out: Path, settings: dict) -> None:
     for name in [each for each in [*known, *wanted] if each != "source"]:
         old, new = known.get(name), wanted.get(name)
         if old != new:
-            raise ValueError(f"{out} was filled with {name} {old!r}, not {new!r}: take another folder.")
+            found = f"{out} was filled with {name}={old!r}, not {name}={new!r}"
+            raise ValueError(f"{found}: take another folder.")
 
 
 def read_settings(out: Path) -> dict:
@@ -142,10 +143,11 @@ class Shards:
     ----------
     out : folder
     schema : names and types of the columns; what a row lacks is null
+    full : rows of a shard
     """
 
-    def __init__(self, out: Path, schema: pa.Schema) -> None:
-        self.out, self.schema = out, schema
+    def __init__(self, out: Path, schema: pa.Schema, full: int = 1024) -> None:
+        self.out, self.schema, self.full = out, schema, full
         self.rows: list[dict] = []
         self.since = time.monotonic()
         numbers = [int(path.stem.removeprefix("part-")) for path in shards_of(out)]
@@ -162,7 +164,7 @@ class Shards:
     def add(self, rows: Iterable[dict]) -> None:
         """Add the rows of one file or of several."""
         self.rows += rows
-        if len(self.rows) >= ROWS or time.monotonic() - self.since > SECONDS:
+        if len(self.rows) >= self.full or time.monotonic() - self.since > SECONDS:
             self.flush()
 
     def flush(self) -> None:
