@@ -1,0 +1,152 @@
+"""How fast a data set is scored, as ratios to what the work is made of, measured in one run.
+
+    pytest tests/bench/bench_score.py -n 0
+
+All cores work on it: hence -n 0. It takes about ten minutes on two cores.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from bench_explain import limit
+from PIL import Image
+
+import plqlite
+from plqlite.networks import onnx
+from plqlite.scale import score
+
+CUDA = torch.cuda.is_available()
+PHOTOS = ("astronaut", "grace_hopper")
+
+
+@pytest.fixture(autouse=True)
+def all_cores():
+    """The other tests have one thread each, see conftest.py."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count())
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["sface", "facenet"])
+def pair(request, monkeypatch):
+    """A model, and the same with the network as it comes: nothing folded, torch's own memory format."""
+    build = getattr(plqlite, request.param)
+    model = build()
+    monkeypatch.setattr(onnx, "fold_batch_norm", lambda backbone, _: backbone)
+    bare = build()
+    bare.features = lambda images: bare.backbone(bare.input.normalise(images).contiguous()).flatten(1)
+    return model, bare
+
+
+def perturbed(faces, count):
+    """Yield sample faces, (H, W, 3), each under a small perturbation of its own."""
+    generator = torch.Generator().manual_seed(0)
+    for number, face in zip(range(count), itertools.cycle(faces)):
+        noise = 4 * torch.randn(face.shape, generator=generator)
+        yield f"{number:05}.png", (torch.from_numpy(face) + noise).clamp(0, 255).byte().numpy()
+
+
+def write(folder, images):
+    """Write images to a folder."""
+    folder.mkdir()
+    for name, pixels in images:
+        Image.fromarray(pixels).save(folder / name, compress_level=1)
+    return folder
+
+
+def seconds(work, *arguments, **options):
+    """Time one call."""
+    start = time.perf_counter()
+    work(*arguments, **options)
+    if CUDA:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def rate_of_limit(model, images):
+    """Images a second of one forward pass and one input gradient, at the batch size that is best for them."""
+    rates = []
+    for batch in (16, 64, 256) if CUDA else (4, 8, 16, 32):
+        some = images.repeat(-(-batch // len(images)), 1, 1, 1)[:batch]
+        times = [seconds(limit, model, some) for _ in range(4)]
+        rates.append(batch / statistics.median(times[1:]))  # the first one warms up
+    return max(rates)
+
+
+def test_aligned_faces(pair, tmp_path, capsys):
+    model, bare = pair
+    faces = [plqlite.load_face(photo, model)[0] for photo in plqlite.sample_faces().values()]
+    pixels = [face.permute(1, 2, 0).byte().cpu().numpy() for face in faces]
+    crops = write(tmp_path / "crops", perturbed(pixels, 2000))
+    before = [rate_of_limit(each, torch.stack(faces)) for each in pair]
+    workers = os.cpu_count() if CUDA else 0
+    took = seconds(score, crops, tmp_path / "out", model, aligned=True, workers=workers, quiet=True)
+    after = [rate_of_limit(each, torch.stack(faces)) for each in pair]
+    own, bare = ((one + other) / 2 for one, other in zip(before, after, strict=True))
+    rate = 2000 / took
+    with capsys.disabled():
+        print(f"\n{model.name}: {rate:.1f} faces a second (with the start of {workers} workers)")
+        print(f"  the network alone: as it comes {bare:.1f} (ratio {rate / bare:.2f}),", end=" ")
+        print(f"folded {own:.1f} (ratio {rate / own:.2f})")
+    assert rate > 0.92 * bare
+
+
+def naive(folder, model):
+    """Score the photos of a folder one after the other."""
+    for path in sorted(folder.iterdir()):
+        plqlite.explain(model, plqlite.load_face(path, model))
+
+
+def test_photos(tmp_path, capsys):
+    """Detection included; the workers' start is taken off, since it does not grow with the photos."""
+    model, cores = plqlite.sface(), os.cpu_count()
+    faces = plqlite.sample_faces()
+    photos = write(tmp_path / "photos", perturbed([faces[name] for name in PHOTOS], 50 * cores))
+    few = write(tmp_path / "few", perturbed([faces[name] for name in PHOTOS], 4 * cores))
+    slow = seconds(naive, few, model) / (4 * cores)
+    times = [
+        seconds(score, folder, tmp_path / f"out of {folder.name}", model, workers=cores, quiet=True)
+        for folder in (few, photos)
+    ]
+    fast = (times[1] - times[0]) / (46 * cores)
+    with capsys.disabled():
+        print(f"\nfrom photos, {cores} cores: {1 / fast:.1f} a second, {slow / fast:.2f} × the naive loop")
+        print(f"  (few: {times[0]:.1f} s, with the workers' start)")
+    assert slow / fast > (3 if cores > 4 else 1.25)  # on two cores explain alone takes a third of the loop
+
+
+PEAK = """
+import re, sys, torch
+sys.path.insert(0, "tests")
+from conftest import tiny_model
+from plqlite.scale import score
+torch.set_num_threads(1)
+score(sys.argv[1], sys.argv[2], tiny_model(), aligned=True, workers=0, quiet=True)
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+def test_memory_does_not_grow(tmp_path, capsys):
+    """A tiny network, so that 20,000 images take seconds; what grows with them would grow with any."""
+    peaks = []
+    for count in (2000, 20_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        ((_, pixels),) = perturbed([plqlite.sample_faces()["astronaut"][:16, :16]], 1)
+        Image.fromarray(pixels).save(folder / "0.png")
+        for number in range(1, count):
+            os.link(folder / "0.png", folder / f"{number}.png")
+        line = [sys.executable, "-c", PEAK, str(folder), str(tmp_path / f"out {count}")]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+        peaks.append(int(done.stdout) / 1024)
+    with capsys.disabled():
+        print(f"\npeak of memory at 2000 and 20,000 images: {peaks[0]:.0f} and {peaks[1]:.0f} MiB")
+    assert peaks[1] < 1.1 * peaks[0]
