@@ -5,6 +5,10 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import torch
+
+torch.backends.cudnn.allow_tf32 = False  # lessons compute gradients themselves: see `full_precision`
+
 
 def claim(sentence: str, holds: object) -> None:
     """Print whether what a lesson says is so: ✓ or ✗, and the sentence.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -338,19 +339,25 @@ def test_a_shard_is_written_after_a_while_too(tmp_path, monkeypatch):
 def test_a_dead_worker_is_said(photos, monkeypatch):
     batches = prepared_batches(find_items(photos), Options(align_arcface, 16, aligned=True), 1, 2)
     next(batches)
-    (child,) = [each for each in os.listdir("/proc") if each.isdigit() and is_worker(int(each))]
-    os.kill(int(child), signal.SIGKILL)
+    (server,) = children(os.getpid(), "multiprocessing.forkserver")
+    (worker,) = children(server)
+    os.kill(worker, signal.SIGKILL)
     with pytest.raises(OSError, match=r"A worker process has died .* fewer workers"):
         list(batches)
 
 
-def is_worker(process):
-    try:
-        line = open(f"/proc/{process}/stat").read().rpartition(")")[2].split()
-        command = open(f"/proc/{process}/cmdline").read()
-    except OSError:
-        return False
-    return int(line[1]) == os.getpid() and "spawn_main" in command
+def children(parent, command=""):
+    """Return the processes that a process has started with a command."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            line = Path(f"/proc/{process}/cmdline").read_text()
+        except OSError:
+            continue
+        if int(status[1]) == parent and command in line:
+            found.append(int(process))
+    return found
 
 
 def test_a_quiet_run_says_nothing(photos, tmp_path, capsys, monkeypatch):

@@ -23,6 +23,8 @@ from plqlite.locks import locked
 from plqlite.networks.model import FaceModel
 from plqlite.networks.zoo import load_model
 
+torch.backends.cudnn.allow_tf32 = False  # rival maps compute gradients themselves: see `full_precision`
+
 
 class ScriptParser(argparse.ArgumentParser):
     """The command line of a data script: the arguments and the refusals that several of them share.

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from plqlite.calibration import ReferenceStatistics, Scaling, load_calibration
 from plqlite.faces import Alignment, Face, Photo, align_arcface, mask_to_rgb, read_image, require_faces
+from plqlite.networks.precision import full_precision
 
 ROUNDING = 1e-3  # grey levels by which interpolation may leave 0..255
 
@@ -201,6 +202,7 @@ class FaceModel(torch.nn.Module):
             return
         self.scaling, self.reference_statistics = scaling, reference_statistics
 
+    @full_precision()
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what dropout acts on: images (B, 3, size, size), RGB 0..255 -> (B, D)."""
         check_images(images, self)

@@ -1,17 +1,21 @@
 """Score a data set: worker processes read and align, the device explains batches, shards keep the rows."""
 
 import itertools
+import multiprocessing
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from plqlite.explanation import at_a_time
 from plqlite.locks import locked, remove_unfinished
 from plqlite.networks.model import FaceModel
 from plqlite.scale.crops import Options, Prepared, prepare
@@ -40,7 +44,7 @@ def score(
     aligned: bool = False,
     maps: bool = False,
     workers: int = 1,
-    batch: int = 16,
+    batch: int | None = None,
     shard: int = 1024,
     engine: str = "processes",
     address: str | None = None,
@@ -63,7 +67,7 @@ def score(
     maps : keep pattern and P, as bytes
     workers : processes that read, detect and align, with a thread each; with 0 this process does it itself,
         with all threads, so that boxes are rounded differently, and Q by 1e-5; on Ray, actors that explain
-    batch : files at a time
+    batch : files at a time; None for as many as `explain` takes at a time, 16, or 64 on a GPU
     shard : rows after which a shard is written; after a minute it is written anyway
     engine : "processes" of this machine, or "ray"
     address, gpus : of the Ray cluster, and for each of its actors; see `plqlite.scale.on_ray.row_batches`
@@ -93,7 +97,7 @@ def score(
     """
     if engine not in ("processes", "ray") or (engine == "ray" and workers < 1):
         raise ValueError(f"engine={engine!r}, workers={workers}: choose processes, or ray with 1 or more.")
-    out = Path(out)
+    out, batch = Path(out), batch or at_a_time(torch.device("cuda") if gpus else model.device)
     options = Options(model.align, model.size, every, smallest, aligned)
     total = sum(1 for _ in find_items(source, out))  # also: is the source there?
     with locked(out / "scores"):
@@ -169,7 +173,7 @@ def prepared_batches(
         collate_fn=list,
         num_workers=workers,
         worker_init_fn=_be_quiet,
-        multiprocessing_context="spawn" if workers else None,  # to fork a process with threads may hang
+        multiprocessing_context=_context() if workers else None,
     )
     try:
         yield from loader
@@ -178,6 +182,18 @@ def prepared_batches(
             raise
         message = "what was scored stays: run it again, with fewer workers if memory is short."
         raise OSError(f"A worker process has died ({error}); {message}") from error
+
+
+def _context() -> BaseContext:
+    """Return how workers start: forked from a process that has imported all of it, once for all workers.
+
+    Not from ours, which has threads: such a fork may hang.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "facenet_pytorch"])
+    return context
 
 
 def _be_quiet(_: int) -> None:
