@@ -13,6 +13,10 @@ import pytest
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+# All results are those of a CPU, with which a GPU is compared, if it is shown to the test that does so:
+# CUDA_VISIBLE_DEVICES=0 pytest tests/test_explanation.py -k other_devices
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 # The reader's own data set would change what the notebooks print.
 for name in ("PLQLITE_DATA", "PLQLITE_INPAINTED"):
     os.environ.pop(name, None)

@@ -136,8 +136,9 @@ def test_other_devices_give_the_same_numbers(device, model, faces):
     for name, expected in on_cpu.numpy().items():
         found = getattr(on_device, name)
         assert found.device.type == device
-        error = np.linalg.norm(found.cpu() - expected) / np.linalg.norm(expected)
-        assert error < (1e-5 if name in ("quality", "scaled_quality", "signal", "noise") else 1e-3)
+        error = np.linalg.norm(found.cpu().numpy() - expected) / np.linalg.norm(expected)
+        smooth = name in ("quality", "scaled_quality", "signal", "noise")
+        assert error < (1e-5 if smooth else 5e-3)  # rounding alone bends some gradients; TF32 makes it 4e-2
 
 
 def test_convolutions_are_computed_in_full_precision_forward_and_backward(tiny, images):
