@@ -1,4 +1,8 @@
-"""Tables that grow on disk row by row, so that long work can be interrupted and resumed."""
+"""Tables that grow on disk row by row, so that long work can be interrupted and resumed.
+
+CSV, not the Parquet shards of `plqlite.scale`: rows come a few at a time and each is kept at once, so that shards
+would be thousands of tiny files; and these tables are read by eye, in a spreadsheet, and compared by Git.
+"""
 
 import io
 from collections.abc import Iterable, Mapping
