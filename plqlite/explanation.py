@@ -153,8 +153,8 @@ def at_a_time(device: torch.device) -> int:
 
     Examples
     --------
-    >>> at_a_time(torch.device("cpu"))
-    16
+    >>> at_a_time(torch.device("cpu")), at_a_time(torch.device("cuda"))
+    (16, 64)
     """
     return ON_CPU if device.type == "cpu" else ON_GPU
 
