@@ -442,6 +442,33 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, 
 
 
 @pytest.mark.slow
+def test_workers_end_with_a_run_that_is_killed(crops, tmp_path):
+    line = [sys.executable, "-c", SMALL_SHARDS, str(crops), str(tmp_path / "out"), "2"]
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline, workers = time.monotonic() + 300, []
+    while len(workers) < 2 and time.monotonic() < deadline:
+        workers = [
+            each
+            for server in children(process.pid, "multiprocessing.forkserver")
+            for each in children(server)
+        ]
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
+
+
+def is_running(process):
+    """Tell whether there is such a process; a dead one that nobody has waited for does not count."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_scored(crops, tmp_path):
     out = tmp_path / "out"
     process = command(crops, out, "--batch", "8", "--workers", "1")

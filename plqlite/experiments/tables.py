@@ -1,7 +1,7 @@
 """Tables that grow on disk row by row, so that long work can be interrupted and resumed.
 
-CSV, not the Parquet shards of `plqlite.scale`: rows come a few at a time and each is kept at once, so that shards
-would be thousands of tiny files; and these tables are read by eye, in a spreadsheet, and compared by Git.
+CSV, not the Parquet shards of `plqlite.scale`: rows come a few at a time, and each is kept at once, so shards
+would be thousands of tiny files. These tables are read by eye, in a spreadsheet, and compared by Git.
 """
 
 import io

@@ -2,7 +2,9 @@
 
 import itertools
 import multiprocessing
+import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -172,7 +174,7 @@ def prepared_batches(
         batch_sampler=batches,  # any iterable will do
         collate_fn=list,
         num_workers=workers,
-        worker_init_fn=_be_quiet,
+        worker_init_fn=_begin,
         multiprocessing_context=_context() if workers else None,
     )
     try:
@@ -196,9 +198,18 @@ def _context() -> BaseContext:
     return context
 
 
-def _be_quiet(_: int) -> None:
-    """Let no warning of a worker process get into the progress; what matters is in the rows."""
+def _begin(_: int) -> None:
+    """Let no warning of a worker get into the progress (what matters is in the rows); have it end with us."""
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that began this one is gone, even by kill -9, and follow it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def progress(batches: Iterable[list], total: int, done: int) -> Iterator[list]:
