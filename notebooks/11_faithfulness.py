@@ -726,4 +726,4 @@ check(behind, "ad20437f190a", digits=2)
 # <details><summary>Hint</summary>In what order are the pixels replaced, and in what order if the lowest come first? What is the distribution of each?</details>
 
 # %% [markdown]
-# Solutions: [solutions/11_faithfulness.ipynb](solutions/11_faithfulness.ipynb) · Back: [10](10_your_own_model.ipynb) · Start: [00 · What does my photo's map look like?](00_quickstart.ipynb)
+# Solutions: [solutions/11_faithfulness.ipynb](solutions/11_faithfulness.ipynb) · Back: [10](10_your_own_model.ipynb) · Next: [12 · How do I score a whole data set?](12_at_scale.ipynb)
