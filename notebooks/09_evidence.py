@@ -84,7 +84,8 @@ def signal_and_noise(
         )
     direction = normalize(head(features.flatten(1)), dim=-1)  # u: (B, d)
     along = direction @ head.weight  # uᵀA: (B, D)
-    across = head.weight.square().sum(0) - along.square()  # ‖A_c‖² − (uᵀA)_c²: (B, D)
+    squares = sum(rows.square().sum(0) for rows in head.weight.split(32))  # ‖A_c‖²: (D,)
+    across = squares - along.square()  # ‖A_c‖² − (uᵀA)_c²: (B, D)
     signal = (along.view_as(features) * part).sum(1)  # (B, h, w)
     noise = dropout / (1 - dropout) * (across.view_as(features) * features * part).sum(1)
     return signal, noise

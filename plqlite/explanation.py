@@ -94,14 +94,15 @@ def explain(
     seed: int = 0,
     reading: str = "signed",
     dropout: float = 0.5,
+    batch: int | None = None,
 ) -> Explanation:
     """Explain for every pixel how useful it is for recognition (Eq. 1 to 7).
 
     It takes one forward pass of the backbone and one backward pass, however many dropout passes; many images
-    are split into batches of 16, or of 64 on a GPU, which computes in full float32. Q is the closed form of
-    Eq. 1, which gives the mean over all draws of 100 masks: no luck of a draw, and the same number each time.
-    `passes=100` draws masks, as the paper does, and estimates the same number: α, r and γ serve both. A head
-    that is not affine has no closed form, and 100 passes are drawn.
+    are split into batches. Q is the closed form of Eq. 1, which gives the mean over all draws of 100 masks:
+    no luck of a draw, and the same number each time. `passes=100` draws masks, as the paper does, and
+    estimates the same number: α, r and γ serve both. A head that is not affine has no closed form, and 100
+    passes are drawn.
 
     Parameters
     ----------
@@ -111,6 +112,7 @@ def explain(
     seed : chooses the dropout masks, where any are drawn; 0 to 2³² − 1
     reading : of Eq. 3, see `node_weights`; γ was fitted for "signed", so P of the others is off in level
     dropout : share of features set to zero
+    batch : images at a time, 1 or more; None for 16, or 64 on a GPU
 
     Returns
     -------
@@ -137,14 +139,16 @@ def explain(
     torch.Size([1, 112, 112])
     """
     check_images(images, model)
-    _check_numbers(passes, seed, dropout)
+    _check_numbers(passes, seed, dropout, batch)
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch={batch}: give 1 or more, or None.")
     if model.scaling is None:
         warnings.warn(
             f"{model.name} is not calibrated: Q̂ is the raw Q, and the level of P means nothing (its order "
             "does). Fit its own constants with  model.scaling = plqlite.calibrate(model, images)",
             stacklevel=2,
         )
-    some = images.split(at_a_time(images.device))
+    some = images.split(at_a_time(images.device) if batch is None else batch)
     return _joined([_explain(model, each, passes, seed, reading, dropout) for each in some])
 
 
@@ -159,10 +163,10 @@ def at_a_time(device: torch.device) -> int:
     return ON_CPU if device.type == "cpu" else ON_GPU
 
 
-def _check_numbers(passes: int | None, seed: int, dropout: float) -> None:
+def _check_numbers(passes: int | None, seed: int, dropout: float, batch: int | None) -> None:
     """Refuse what is no number, before torch does so in its own words."""
-    for name, value in {"passes": passes, "seed": seed}.items():
-        if not (isinstance(value, Integral) or (value is None and name == "passes")):
+    for name, value in {"passes": passes, "seed": seed, "batch": batch}.items():
+        if not (isinstance(value, Integral) or (value is None and name != "seed")):
             raise TypeError(f"{name}={value!r}: give a whole number.")
     if not isinstance(dropout, Real):
         raise TypeError(f"dropout={dropout!r}: give a share between 0 and 1.")

@@ -72,8 +72,9 @@ def region_z_scores(deviation: torch.Tensor, model: FaceModel) -> dict[str, torc
     """
     found = {}
     for name, mask in zip(REGIONS, face_regions(model), strict=True):
-        inside = deviation[:, mask.to(deviation.device)].sort(dim=1).values  # (B, pixels of the region)
-        found[name] = inside[:, : max(1, inside.shape[1] // 4)].mean(dim=1)
+        inside = deviation[:, mask.to(deviation.device)]  # (B, pixels of the region)
+        count = max(1, inside.shape[1] // 4)
+        found[name] = inside.topk(count, dim=1, largest=False, sorted=False).values.mean(dim=1)
     return found | {BOTH_EYES: (found["left eye"] + found["right eye"]) / 2}
 
 

@@ -218,6 +218,8 @@ def test_many_images_are_explained_in_batches(tiny_reference, monkeypatch, passe
     )
     split = plqlite.explain(tiny_reference, images, passes).numpy()
     assert sizes == [3, 3, 1]
+    plqlite.explain(tiny_reference, images, passes, batch=5)
+    assert sizes == [3, 3, 1, 5, 2]
     for name, values in whole.items():
         np.testing.assert_allclose(split[name], values, rtol=1e-5, atol=1e-9, err_msg=name)
 
@@ -229,6 +231,8 @@ def test_many_images_are_explained_in_batches(tiny_reference, monkeypatch, passe
         ({"passes": 2.0}, TypeError, "passes=2.0: give a whole number"),
         ({"passes": 1e6}, TypeError, "passes=1000000.0: give a whole number"),
         ({"passes": 1}, ValueError, "at least 2 passes"),
+        ({"batch": 2.0}, TypeError, "batch=2.0: give a whole number"),
+        ({"batch": 0}, ValueError, "batch=0: give 1 or more"),
         ({"passes": 5, "seed": 1.5}, TypeError, "seed=1.5: give a whole number"),
         ({"passes": 5, "seed": None}, TypeError, "seed=None: give a whole number"),
         ({"passes": 5, "seed": 2**32}, ValueError, "seed=4294967296: choose one from 0"),

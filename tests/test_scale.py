@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import random
 import shutil
 import signal
@@ -20,7 +21,7 @@ import plqlite
 from conftest import ROOT, tiny_model
 from plqlite.faces import FACE_COLUMNS, REGIONS, align_arcface, find_spec, largest_face
 from plqlite.locks import InUse, locked
-from plqlite.scale import shards
+from plqlite.scale import scorer, shards
 from plqlite.scale.commands import parse
 from plqlite.scale.crops import Options, prepare
 from plqlite.scale.inputs import Item, find_items
@@ -264,6 +265,19 @@ def test_worker_processes_give_the_same_rows(photos, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path / "one"), table(tmp_path / "two"), rtol=1e-5, atol=1e-6)
 
 
+def test_explain_gets_the_batch_that_was_asked_for(photos, tmp_path, monkeypatch):
+    sizes, real = [], scorer.explain
+    monkeypatch.setattr(
+        scorer,
+        "explain",
+        lambda model, images, batch: sizes.append((len(images), batch)) or real(model, images),
+    )
+    run(photos, tmp_path / "out", batch=40)
+    assert len(sizes) == 2
+    assert sum(size for size, _ in sizes) == 43
+    assert {batch for _, batch in sizes} == {40}
+
+
 def test_the_folder_may_lie_among_the_photos(photos):
     assert run(photos, photos / "scores").files == 45
     assert run(photos, photos / "scores") == Counts(0, 0, 0, before=45)
@@ -439,6 +453,32 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_table(crops, undisturbed, 
     assert f"{kept[-1]} before" in printed
     pd.testing.assert_frame_equal(table(out), undisturbed, rtol=1e-4, atol=1e-5)
     assert not list(out.rglob("*.part"))
+
+
+FAULTS = """
+import resource, torch
+from plqlite.scale.memory import keep_freed_memory
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)  # 64 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+by_default = pages()
+keep_freed_memory()
+torch.ones(2**24)
+print(by_default, pages())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept():
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    by_default, kept = map(int, done.stdout.split())
+    assert kept < by_default / 10
 
 
 @pytest.mark.slow

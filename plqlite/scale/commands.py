@@ -6,7 +6,9 @@ import warnings
 from pathlib import Path
 
 from plqlite.console import printable
+from plqlite.explanation import ON_CPU, ON_GPU
 from plqlite.networks.zoo import BUILDERS, load_model
+from plqlite.scale.memory import keep_freed_memory
 from plqlite.scale.report import report
 from plqlite.scale.runner import score
 from plqlite.scale.shards import read_settings
@@ -26,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--aligned", action="store_true", help="the images are crops of the model's size already")
     add("--maps", action="store_true", help="keep pattern and P of each face, as bytes")
     add("--workers", type=int, default=workers(), metavar="N", help="processes that read and align")
-    add("--batch", type=int, metavar="N", help="files at a time (default: 16, on a GPU 64)")
+    add("--batch", type=int, metavar="N", help="images at a time (default: 32, on a GPU 64)")
     add("--engine", choices=["processes", "ray"], default="processes", help="(default: processes)")
     add("--address", metavar="ADDRESS", help="of a Ray cluster (default: this machine)")
     add("--gpus", type=float, default=0, metavar="N", help="GPUs for each of Ray's workers (default: 0)")
@@ -45,9 +47,11 @@ def workers() -> int:
 def main_of_score(arguments: list[str]) -> int:
     """Score a data set; return 0, since files with errors have rows that say so."""
     options = parse(arguments)
+    keep_freed_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of single images: the rows say what matters
         model = load_model(options.model, device=options.device)
+        on_cpu = model.device.type == "cpu" and not options.gpus
         counts = score(
             options.source,
             options.out,
@@ -57,7 +61,7 @@ def main_of_score(arguments: list[str]) -> int:
             aligned=options.aligned,
             maps=options.maps,
             workers=options.workers,
-            batch=options.batch,
+            batch=options.batch or (2 * ON_CPU if on_cpu else ON_GPU),  # twice, since memory is kept
             engine=options.engine,
             address=options.address,
             gpus=options.gpus,

@@ -13,6 +13,7 @@ import ray
 from plqlite.networks.model import FaceModel
 from plqlite.scale.crops import Options, prepare
 from plqlite.scale.inputs import Item
+from plqlite.scale.memory import keep_freed_memory
 from plqlite.scale.scorer import Scorer
 
 AT_ONCE = 100_000  # files that Ray is given at a time, so that millions take no memory; it starts actors anew
@@ -24,12 +25,13 @@ class RayScorer:
     Parameters
     ----------
     kept : refers to a model on the CPU; it moves to the GPU that Ray gives the actor, if any
-    maps : see `Scorer`
+    maps, batch : see `Scorer`
     """
 
-    def __init__(self, kept: "ray.ObjectRef", maps: bool) -> None:
+    def __init__(self, kept: "ray.ObjectRef", maps: bool, batch: int) -> None:
+        keep_freed_memory()
         model = copy.deepcopy(ray.get(kept))
-        self.scorer = Scorer(model.to("cuda") if ray.get_gpu_ids() else model, maps)
+        self.scorer = Scorer(model.to("cuda") if ray.get_gpu_ids() else model, maps, batch)
 
     def __call__(self, batch: dict) -> dict:
         """Turn prepared files into rows; both are pickled, since no two have as many faces."""
@@ -73,7 +75,7 @@ def row_batches(
                 batch_size=batch,
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_gpus=gpus or None,
-                fn_constructor_kwargs={"kept": kept, "maps": maps},
+                fn_constructor_kwargs={"kept": kept, "maps": maps, "batch": batch},
             )
         )
         for row in scored.iter_rows():

@@ -67,9 +67,10 @@ def score(
     smallest : width in pixels of the smallest face that counts
     aligned : files are crops of the model's size
     maps : keep pattern and P, as bytes
-    workers : processes that read, detect and align, with a thread each; with 0 this process does it itself,
-        with all threads, so that boxes are rounded differently, and Q by 1e-5; on Ray, actors that explain
-    batch : files at a time; None for as many as `explain` takes at a time, 16, or 64 on a GPU
+    workers : processes that read, detect and align, with a thread each (a script then has to call this below
+        `if __name__ == "__main__":`); with 0 this process does it itself, with all threads, so that boxes are
+        rounded differently, and Q by 1e-5; on Ray, actors that explain
+    batch : files at a time, and images that `explain` takes at a time; None for 16, or 64 on a GPU
     shard : rows after which a shard is written; after a minute it is written anyway
     engine : "processes" of this machine, or "ray"
     address, gpus : of the Ray cluster, and for each of its actors; see `plqlite.scale.on_ray.row_batches`
@@ -112,7 +113,7 @@ def score(
 
             batches = row_batches(items, options, model, maps, batch, workers, gpus, address)
         else:
-            batches = map(Scorer(model, maps), prepared_batches(items, options, workers, batch))
+            batches = map(Scorer(model, maps, batch), prepared_batches(items, options, workers, batch))
         files = faces = errors = 0
         with Shards(out, schema(maps), shard) as shards:
             for rows in batches if quiet else progress(batches, total, len(done)):
@@ -182,7 +183,10 @@ def prepared_batches(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        message = "what was scored stays: run it again, with fewer workers if memory is short."
+        message = (
+            "what was scored stays: run it again, with fewer workers if memory is short; a script must "
+            'call score below  if __name__ == "__main__":'
+        )
         raise OSError(f"A worker process has died ({error}); {message}") from error
 
 

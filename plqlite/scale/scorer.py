@@ -41,6 +41,7 @@ class Scorer:
     ----------
     model : a FaceModel
     maps : keep pattern and P as bytes
+    batch : images that `explain` takes at a time; None for its own choice
 
     Examples
     --------
@@ -53,8 +54,8 @@ class Scorer:
     'FileNotFoundError'
     """
 
-    def __init__(self, model: FaceModel, maps: bool = False) -> None:
-        self.model, self.maps = model, maps
+    def __init__(self, model: FaceModel, maps: bool = False, batch: int | None = None) -> None:
+        self.model, self.maps, self.batch = model, maps, batch
 
     def __call__(self, batch: Sequence[Prepared]) -> list[dict]:
         """Return the rows of some files: one for each face, or one with an error."""
@@ -72,7 +73,7 @@ class Scorer:
         """Explain crops (n, size, size, 3), and return the numbers of each."""
         weights = next(self.model.parameters())
         images = torch.from_numpy(crops).to(weights.device).permute(0, 3, 1, 2).to(weights.dtype)
-        explanation = explain(self.model, images.contiguous())
+        explanation = explain(self.model, images.contiguous(), batch=self.batch)
         columns: dict[str, Any] = {"quality": explanation.quality.tolist()}
         if explanation.calibrated:
             columns["scaled_quality"] = explanation.scaled_quality.tolist()
