@@ -64,7 +64,7 @@ def test_it_says_what_was_found(page):
     unusual = dict(zip(column(page, "What is unusual", 0), column(page, "What is unusual", 1), strict=True))
     assert sum(map(int, unusual.values())) == 4
     assert any("mouth" in parts for parts in unusual)
-    assert sorted(column(page, "People", 0)) == ["astronaut", "grace_hopper", "group_1"]
+    assert sorted(column(page, "Subjects", 0)) == ["astronaut", "grace_hopper", "group_1"]
     alts = page.eval_on_selector_all("img", "images => images.map(image => image.alt)")
     assert len(alts) == 5  # the distribution, two worst, two best
     assert any("masked.png" in alt and "unusually low: " in alt for alt in alts)
@@ -82,12 +82,12 @@ def test_it_needs_nothing_else_and_runs_nothing_of_a_stranger(page):
 
 @pytest.mark.browser
 def test_tables_are_sorted_by_number_and_back(page):
-    button = page.locator("section", has=page.get_by_role("heading", name="People")).get_by_role("button")
-    numbers = column(page, "People", 3)
+    button = page.locator("section", has=page.get_by_role("heading", name="Subjects")).get_by_role("button")
+    numbers = column(page, "Subjects", 3)
     button.nth(3).click()
-    assert column(page, "People", 3) == sorted(numbers, key=float)
+    assert column(page, "Subjects", 3) == sorted(numbers, key=float)
     button.nth(3).click()
-    assert column(page, "People", 3) == sorted(numbers, key=float, reverse=True)
+    assert column(page, "Subjects", 3) == sorted(numbers, key=float, reverse=True)
     assert page.get_attribute("th[aria-sort]", "aria-sort") == "descending"
 
 

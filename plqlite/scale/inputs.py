@@ -15,7 +15,7 @@ class Item(NamedTuple):
 
     path: str  # where it is; bytes that are no UTF-8 are kept, as Python keeps them in names of files
     name: str  # below the folder, or as the index has it: what tells it from all others
-    identity: str | None  # the person, if known
+    identity: str | None  # the subject, if known
 
     @property
     def file(self) -> bytes:
@@ -40,7 +40,7 @@ def find_items(source: str | Path, leave_out: str | Path | None = None) -> Itera
     Parameters
     ----------
     source : a folder, of which all files count but for hidden ones, and the first folder below it names the
-        person; or an index (.csv or .parquet) with a column `path`, relative to the index, and perhaps
+        subject; or an index (.csv or .parquet) with a column `path`, relative to the index, and perhaps
         `identity`; a path that it names twice counts once
     leave_out : a folder below it that does not count, such as the one that is written to
 
@@ -118,5 +118,5 @@ def _items_of_index(index: Path) -> Iterator[Item]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV of texts; a person may be called None."""
+    """Read a CSV of texts; a subject may be called None."""
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")

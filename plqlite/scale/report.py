@@ -53,7 +53,7 @@ def report(out: str | Path, model: FaceModel, page: str | Path | None = None) ->
     """Write a page about a folder that `score` has filled.
 
     It shows how Q̂ is distributed beside that of the development set, the worst and the best faces, and counts
-    by kind of advice, by kind of error and by person, in tables that can be sorted.
+    by kind of advice, by kind of error and by subject, in tables that can be sorted.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def report(out: str | Path, model: FaceModel, page: str | Path | None = None) ->
         "The best faces": shown(faces[::-1][:many], model, settings),
         "What is unusual": table(by_advice(faces)),
         "Errors": table(by_error(rows)),
-        "People": table(by_person(faces)),
+        "Subjects": table(by_subject(faces)),
     }
     page = out / "report.html" if page is None else Path(page)
     write_text(page, as_page(sections))
@@ -236,11 +236,11 @@ def by_error(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(example=[errors[kinds == kind].iloc[0] for kind in found["error"]])
 
 
-def by_person(faces: pd.DataFrame) -> pd.DataFrame:
-    """Count faces by person, the lowest mean quality first."""
+def by_subject(faces: pd.DataFrame) -> pd.DataFrame:
+    """Count faces by subject, the lowest mean quality first."""
     groups = faces.dropna(subset="identity").groupby("identity")["quality"]
     found = groups.agg(faces="size", mean="mean", lowest="min").sort_values("mean").reset_index()
-    return found.rename(columns={"identity": "person", "mean": "mean Q", "lowest": "lowest Q"})
+    return found.rename(columns={"identity": "subject", "mean": "mean Q", "lowest": "lowest Q"})
 
 
 def _counted(values: pd.Series, name: str) -> pd.DataFrame:

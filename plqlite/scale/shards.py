@@ -18,7 +18,7 @@ SECONDS = 60.0  # after which a shard is written, even if it is not full
 
 
 def agree(out: Path, settings: dict) -> None:
-    """Write with which settings a folder is filled, or refuse to go on with others.
+    """Write with which settings a folder is filled, or refuse to add to it with others.
 
     Where the photos are, `source`, may change: they may have been moved.
 

@@ -130,7 +130,7 @@ def test_resnet100(resnet100, capsys):
         print(f"\nIResNet-100, batch 4, limit {limit * 1e3:.0f} ms an image")
         for way in ways:
             print(f"  {way:<22} {ratios[way]:.2f} × limit, {memory.get(way, float('nan')):.2f} GiB")
-    assert ratios["explain, closed form"] < 1.05
+    assert ratios["explain, closed form"] < 1.10
     assert ratios["explain, 100 passes"] < 1.25
     if memory:
         assert memory["explain, 100 passes"] < 1.2 * memory["explain, closed form"]
