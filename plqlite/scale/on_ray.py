@@ -16,7 +16,7 @@ from plqlite.scale.inputs import Item
 from plqlite.scale.memory import keep_freed_memory
 from plqlite.scale.scorer import Scorer
 
-AT_ONCE = 100_000  # files that Ray is given at a time, so that millions take no memory; it starts actors anew
+AT_ONCE = 100_000  # files that Ray is given at a time: millions would take memory; actors then start again
 
 
 class RayScorer:
