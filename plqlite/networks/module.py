@@ -310,8 +310,11 @@ def fold_batch_norm(backbone: torch.nn.Module, pixels: torch.Tensor) -> torch.nn
     >>> fold_batch_norm(layers, torch.rand(1, 3, 8, 8))[1]
     Identity()
     """
+    pairs = _convolutions_and_norms(backbone, pixels.clone())
+    if not pairs:
+        return backbone
     folded = copy.deepcopy(backbone)
-    for convolution, norm in _convolutions_and_norms(folded, pixels.clone()):
+    for convolution, norm in pairs:
         layer: Any = folded.get_submodule(convolution)
         by: Any = folded.get_submodule(norm)
         statistics = by.running_mean, by.running_var, by.eps, by.weight, by.bias

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from plqlite.console import printable
-from plqlite.explanation import ON_CPU, ON_GPU
+from plqlite.explanation import ON_CPU
 from plqlite.networks.zoo import BUILDERS, load_model
 from plqlite.scale.memory import keep_freed_memory
 from plqlite.scale.report import report
@@ -61,7 +61,7 @@ def main_of_score(arguments: list[str]) -> int:
             aligned=options.aligned,
             maps=options.maps,
             workers=options.workers,
-            batch=options.batch or (2 * ON_CPU if on_cpu else ON_GPU),  # twice, since memory is kept
+            batch=options.batch or (2 * ON_CPU if on_cpu else None),  # twice, since memory is kept
             engine=options.engine,
             address=options.address,
             gpus=options.gpus,
