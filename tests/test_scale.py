@@ -360,18 +360,21 @@ def test_a_dead_worker_is_said(photos, monkeypatch):
         list(batches)
 
 
-def children(parent, command=""):
-    """Return the processes that a process has started with a command."""
-    found = []
+def processes():
+    """Yield number, parent and command of each process, but for dead ones that nobody has waited for."""
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            line = Path(f"/proc/{process}/cmdline").read_text()
+            state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
+            command = Path(f"/proc/{process}/cmdline").read_text()
         except OSError:
             continue
-        if int(status[1]) == parent and command in line:
-            found.append(int(process))
-    return found
+        if state != "Z":
+            yield int(process), int(parent), command
+
+
+def children(parent, command=""):
+    """Return the processes that a process has started with a command."""
+    return [number for number, above, line in processes() if above == parent and command in line]
 
 
 def test_a_quiet_run_says_nothing(photos, tmp_path, capsys, monkeypatch):
@@ -467,7 +470,7 @@ def pages():
 
 by_default = pages()
 keep_freed_memory()
-torch.ones(2**24)
+pages()  # the heap grows once or twice until it has room
 print(by_default, pages())
 """
 
@@ -493,19 +496,15 @@ def test_workers_end_with_a_run_that_is_killed(crops, tmp_path):
             for each in children(server)
         ]
     assert len(workers) == 2
+
+    def left():
+        return {number for number, _, _ in processes()} & set(workers)
+
     process.kill()
     process.wait()
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
+    while left() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(map(is_running, workers))
-
-
-def is_running(process):
-    """Tell whether there is such a process; a dead one that nobody has waited for does not count."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert not left()
 
 
 @pytest.mark.slow
@@ -558,6 +557,7 @@ def test_ray_gets_a_part_of_the_files_at_a_time(cluster, photos, tmp_path, monke
     pd.testing.assert_frame_equal(table(tmp_path / "plain"), table(tmp_path / "ray"), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_of_ray_are_those_of_the_plain_runner(cluster, photos, tmp_path):
     assert run(photos, tmp_path / "plain").files == 45
     assert run(photos, tmp_path / "ray", engine="ray", workers=2) == Counts(45, 43, 2, 0)
@@ -589,13 +589,7 @@ def test_a_worker_of_ray_that_is_killed_half_way_loses_nothing(
 
 def kill_scorers():
     """Kill the processes of Ray's actors that score; return their numbers."""
-    found = []
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            name = open(f"/proc/{process}/cmdline").read()
-        except OSError:
-            continue
-        if name.startswith("ray::") and "RayScorer" in name:
-            os.kill(int(process), signal.SIGKILL)
-            found.append(int(process))
+    found = [number for number, _, line in processes() if line.startswith("ray::") and "RayScorer" in line]
+    for number in found:
+        os.kill(number, signal.SIGKILL)
     return found

@@ -29,15 +29,6 @@ from plqlite.scale.memory import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 CUDA = torch.cuda.is_available()
 
 
-@pytest.fixture(autouse=True)
-def all_cores():
-    """The other tests have one thread each, see conftest.py."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count())
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=["sface", "facenet"])
 def pair(request, monkeypatch):
     """A model, and the same with the network as it comes: nothing folded, torch's own memory format."""
@@ -124,7 +115,7 @@ def test_aligned_faces(pair, tmp_path, capsys):
         print(f"of the network alone, as it comes (batches of {best[1]}) {as_it_comes:.2f},", end=" ")
         print(f"folded ({best[0]}) {own:.2f}")
     if not CUDA:  # a GPU waits for the processes that feed it
-        assert as_it_comes > {"sface": 0.92, "facenet": 0.80}[model.name]  # 0.92 is the aim for both
+        assert as_it_comes > 0.92
 
 
 def naive(folder, model):
@@ -165,8 +156,7 @@ def test_memory_does_not_grow(tmp_path, capsys):
     for count in (2000, 20_000):
         folder = tmp_path / str(count)
         folder.mkdir()
-        ((_, pixels),) = perturbed([plqlite.sample_faces()["astronaut"][:16, :16]], 1)
-        Image.fromarray(pixels).save(folder / "0.png")
+        Image.fromarray(plqlite.sample_faces()["astronaut"][:16, :16]).save(folder / "0.png")
         for number in range(1, count):
             os.link(folder / "0.png", folder / f"{number}.png")
         line = [sys.executable, "-c", PEAK, str(folder), str(tmp_path / f"out {count}")]
