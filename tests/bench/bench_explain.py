@@ -6,6 +6,7 @@ The limit is one forward pass of the backbone and one input gradient. The ratios
 run, in turn, and compared by their medians. All cores work on it, in one process: hence -n 0.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -19,6 +20,8 @@ from torch.nn.functional import normalize
 
 import plqlite
 from plqlite.quality import robustness
+
+torch.set_num_threads(os.cpu_count())  # the other tests have one each, see conftest.py
 
 PORTRAIT = plqlite.sample_faces()["astronaut"]
 

@@ -26,6 +26,8 @@ from plqlite.networks import onnx
 from plqlite.scale import score
 from plqlite.scale.memory import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 
+torch.set_num_threads(os.cpu_count())  # the other tests have one each, see conftest.py
+
 CUDA = torch.cuda.is_available()
 
 
