@@ -241,7 +241,10 @@ def pattern_of(saliency: torch.Tensor, scaled_quality: torch.Tensor, gamma: floa
     level = scaled_quality.clamp_min(1e-30)[:, None, None]
     plq = pixel_level_quality(saliency / level / 2, gamma)  # (B, H, W)
     sigma = saliency.shape[-1] / 40
-    return gaussian_blur(plq, [2 * round(3 * sigma) + 1] * 2, [sigma] * 2)
+    width = 2 * round(3 * sigma) + 1
+    for kernel in ([width, 1], [1, width]):  # one axis after the other: the same in less time
+        plq = gaussian_blur(plq, kernel, [sigma, sigma])
+    return plq
 
 
 def gamma_of(model: FaceModel) -> float:

@@ -282,8 +282,10 @@ class FaceModel(torch.nn.Module):
 
 def _may_give(values: torch.Tensor, width: int) -> bool:
     """Tell whether values are a map of several cells, (B, C, h, h), that could give `width` features."""
-    square = values.ndim == 4 and values.shape[-1] == values.shape[-2] > 1
-    return square and width in (values.shape[1], values[0].numel())
+    if values.ndim != 4:
+        return False
+    _, channels, height, across = values.shape
+    return height == across > 1 and width in (channels, channels * height * height)
 
 
 def _gives(cells: torch.Tensor, features: torch.Tensor) -> bool:
@@ -353,12 +355,12 @@ def check_range(images: torch.Tensor) -> None:
     --------
     >>> check_range(torch.full((1, 3, 2, 2), 200.0))
     """
-    if (~images.isfinite()).any():
+    lowest, highest = images.detach().flatten(1).aminmax(dim=1)  # (B,) each; NaN if one pixel is
+    if (~lowest.isfinite() | ~highest.isfinite()).any():
         raise ValueError("Images hold NaN or infinite pixels: the range is 0..255.")
-    highest = images.detach().amax((1, 2, 3))  # (B,)
-    if (images < -ROUNDING).any() or (highest > 255 + ROUNDING).any():
+    if (lowest < -ROUNDING).any() or (highest > 255 + ROUNDING).any():
         raise ValueError(
-            f"Pixels reach from {images.min():.7g} to {images.max():.7g}: the range is 0..255, RGB."
+            f"Pixels reach from {lowest.min():.7g} to {highest.max():.7g}: the range is 0..255, RGB."
         )
     small = (highest > 0) & (highest <= 1)  # an image that is black throughout is no mistake of range
     if small.any():
