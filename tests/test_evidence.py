@@ -189,6 +189,10 @@ def test_features_without_places_have_no_cells(images):
     model = plqlite.from_module(flat, "3", 16, device="cpu")
     with pytest.raises(ValueError, match="The features of Sequential have no places"):
         model.cells(images)
+    oblong = nn.Sequential(nn.Conv2d(3, 6, 3, 4), nn.Flatten(2), nn.Unflatten(2, (2, 8)), nn.Tanh())
+    oblong.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)])
+    with pytest.raises(ValueError, match="The features of Sequential have no places"):
+        plqlite.from_module(oblong, "6", 16, device="cpu").cells(images)
     bent = with_statistics(nn.Sequential(nn.Conv2d(3, 2, 3, 4), nn.Flatten(), nn.Linear(32, 5), nn.Tanh()))
     with pytest.raises(ValueError, match="an affine head"):
         plqlite.from_module(bent, "2", 16, device="cpu").cells(images)

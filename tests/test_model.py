@@ -54,6 +54,13 @@ def test_bad_images_are_refused(tiny, images, change, error, message):
             use(change(images))
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_one_pixel_that_is_no_number_is_refused(tiny, images, value):
+    images[1, 2, 3, 4] = value
+    with pytest.raises(ValueError, match="Images hold NaN or infinite pixels"):
+        tiny(images)
+
+
 def test_training_mode_is_refused(tiny, images):
     """BatchNorm would couple the images of a batch, and overwrite its statistics."""
     tiny.backbone = torch.nn.Sequential(tiny.backbone, torch.nn.BatchNorm2d(4)).eval()
