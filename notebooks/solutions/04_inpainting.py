@@ -186,7 +186,7 @@ print("less than a fifth of the mean rise is left")
 check(left, "1bad6b8cf971", digits=1)
 
 # %% [markdown]
-# None: with Telea alone, $Q$ does not rise on average, it even falls by a little. All of the gain was due to mirroring. A smooth patch hides the occluder, but there is nothing in it to recognise.
+# None: with Telea alone, $Q$ does not rise on average. All of the gain was due to mirroring. A smooth patch hides the occluder, but there is nothing in it to recognise.
 #
 # ## 5. Fool the quality
 
