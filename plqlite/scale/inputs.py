@@ -110,7 +110,9 @@ def _items_of_index(index: Path) -> Iterator[Item]:
         raise ValueError(f"{index} cannot be read as a table ({error}): give a .csv or .parquet.") from error
     if "path" not in table:
         columns = ", ".join(map(str, table.columns))
-        raise ValueError(f"{index} has no column path (it has: {columns}): name the column of files so.")
+        raise ValueError(
+            f"{index} has no column path (it has: {columns}): rename the one that holds the paths."
+        )
     table = table.drop_duplicates("path")
     names = table["identity"] if "identity" in table else [None] * len(table)
     rows = zip(table["path"].astype(str), names, strict=True)
