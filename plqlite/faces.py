@@ -155,7 +155,14 @@ def read_image(source: Photo) -> np.ndarray:
                 raise ValueError(f"{image.width}×{image.height} pixels, more than 100 million")
             return _pil_to_rgb(image)
     # What Pillow raises for broken files differs from format to format.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        Image.DecompressionBombError,
+    ) as error:
         name = "The uploaded file" if isinstance(source, bytes) else source
         heif = not isinstance(source, bytes) and Path(source).suffix.lower() in HEIF
         what = "run  pip install pillow-heif  or save it" if heif else "save it again"

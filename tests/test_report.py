@@ -116,7 +116,11 @@ def test_a_model_without_constants(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "1.png")
     score(tmp_path, tmp_path / "out", model, aligned=True, workers=0)
-    assert "1 face in 1 file" in report(tmp_path / "out", model).read_text()
+    text = report(tmp_path / "out", model).read_text()
+    assert "1 face in 1 file" in text
+    assert "<td>not compared</td><td>1</td>" in text
+    with pytest.raises(ValueError, match="was scored with another calibration of tiny: score it again"):
+        report(tmp_path / "out", tiny_model())
 
 
 def test_nothing_but_errors(tmp_path, sface):

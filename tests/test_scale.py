@@ -6,6 +6,7 @@ import platform
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import plqlite
 from conftest import ROOT, tiny_model
 from plqlite.faces import FACE_COLUMNS, REGIONS, align_arcface, find_spec, largest_face
 from plqlite.locks import InUse, locked
+from plqlite.scale import crops as crops_module
 from plqlite.scale import scorer, shards
 from plqlite.scale.commands import parse
 from plqlite.scale.crops import Options, prepare
@@ -100,6 +102,18 @@ def test_an_index_names_files_and_people(tmp_path, suffix):
     ]
 
 
+def test_names_that_are_no_utf_8_are_kept_in_an_index_and_as_subjects(tmp_path):
+    folder = os.fsencode(tmp_path / "photos") + b"/Ren\xe9"
+    os.makedirs(folder)
+    Path(os.fsdecode(folder + b"/1.jpg")).touch()
+    (item,) = find_items(tmp_path / "photos")
+    assert (item.file, item.identity) == (b"Ren\xe9/1.jpg", r"Ren\xe9")
+    (tmp_path / "photos" / "index.csv").write_bytes(b"path,identity\nRen\xe9/1.jpg,Ren\xe9\nb.jpg,\n")
+    named, nobody = find_items(tmp_path / "photos" / "index.csv")
+    assert named == item
+    assert nobody.identity is None
+
+
 def test_an_index_without_paths_or_that_is_none(tmp_path):
     index = tmp_path / "index.csv"
     index.write_text("file,age\n1.jpg,3\n")
@@ -136,6 +150,18 @@ def test_what_cannot_be_read_is_an_error_row_and_is_never_waited_for(tmp_path):
     assert error_of(tmp_path).startswith("IsADirectoryError: ")
 
 
+def test_whatever_a_library_raises_is_an_error_row(tmp_path, monkeypatch):
+    def allocate(photo):
+        raise RuntimeError("not enough memory: you tried to allocate 1 TB")
+
+    monkeypatch.setattr(crops_module, "require_faces", allocate)
+    assert error_of(write(tmp_path / "x.png")).startswith("RuntimeError: not enough memory")
+    # A DDS whose kind of pixels nobody knows: Pillow raises NotImplementedError.
+    header = struct.pack("<31I", 124, 0x1007, 32, 32, *[0] * 14, 32, 0, 0x20000, *[0] * 10)
+    (tmp_path / "x.dds").write_bytes(b"DDS " + header + bytes(5000))
+    assert error_of(tmp_path / "x.dds").startswith("UnreadableImage: ")
+
+
 @pytest.mark.parametrize("suffix", ["webp", "tif", "bmp", "png"])
 def test_other_formats_are_read(tmp_path, suffix):
     assert error_of(write(tmp_path / f"x.{suffix}")) is None
@@ -168,7 +194,7 @@ def test_the_largest_face_or_every_one(tmp_path):
     np.testing.assert_array_equal(largest.crops[0], both.crops[0])
     width = both.faces[1].box[2] - both.faces[1].box[0]
     assert len(prepare(item, OPTIONS._replace(every=True, smallest=width + 1)).faces) == 1
-    assert "No face is 500 pixels wide" in prepare(item, OPTIONS._replace(smallest=500)).error
+    assert "No face is at least 500 pixels wide" in prepare(item, OPTIONS._replace(smallest=500)).error
 
 
 # --- rows ---
@@ -208,6 +234,18 @@ def test_a_model_without_constants_has_fewer_numbers(tmp_path):
     (row,) = Scorer(model)([prepare(Item(str(crop), "a.png", None), options)])
     assert {"scaled_quality", "percentile", "low", "detector"} & row.keys() == set()
     assert 0 < row["quality"] < 1
+
+
+def test_a_crop_that_is_no_face_does_not_stop_the_others(tmp_path):
+    model = tiny_model()
+    pixels = [np.random.default_rng(seed).integers(0, 255, (16, 16, 3), np.uint8) for seed in range(3)]
+    pixels[1] %= 2  # a mask
+    paths = [write(tmp_path / f"{number}.png", each) for number, each in enumerate(pixels)]
+    options = Options(model.align, model.size, aligned=True)
+    rows = Scorer(model)([prepare(Item(str(path), path.name, None), options) for path in paths])
+    assert [row["path"] for row in rows] == ["0.png", "1.png", "2.png"]
+    assert ["quality" in row for row in rows] == [True, False, True]
+    assert rows[1]["error"].startswith("ValueError: Pixels lie in 0..1")
 
 
 # --- a whole data set ---
@@ -291,6 +329,64 @@ def test_other_settings_are_refused_and_named(photos, tmp_path):
     other.name = "other"
     with pytest.raises(ValueError, match="was filled with model='tiny', not model='other'"):
         score(photos, tmp_path / "out", other, aligned=True, workers=0)
+
+
+def test_other_reference_statistics_are_other_settings(tiny_reference, tmp_path):
+    (tmp_path / "photos").mkdir()
+    score(tmp_path / "photos", tmp_path / "out", tiny_reference, workers=0)
+    score(tmp_path / "photos", tmp_path / "out", tiny_reference, workers=0)
+    tiny_reference.reference_statistics = None
+    with pytest.raises(ValueError, match=r"was filled with reference_statistics='.*', not"):
+        score(tmp_path / "photos", tmp_path / "out", tiny_reference, workers=0)
+
+
+def test_photos_may_move_but_others_do_not_come_in_their_place(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    shutil.copytree(photos / "p0", tmp_path / "others" / "p0")
+    with pytest.raises(ValueError, match=r"was filled from .*photos, which is still there: take another"):
+        run(tmp_path / "others", out)
+    assert run(photos.rename(tmp_path / "moved"), out) == Counts(0, 0, 0, before=45)
+    assert shards.read_settings(out)["source"] == str(tmp_path / "moved")
+
+
+def test_the_folder_of_the_photos_is_none_for_the_scores(photos):
+    with pytest.raises(ValueError, match="holds the photos: name another folder for the scores"):
+        run(photos, photos)
+    assert not (photos / "settings.json").exists()
+
+
+def test_only_files_of_its_own_are_cleaned_up(photos, tmp_path):
+    out = tmp_path / "out"
+    (out / "scores").mkdir(parents=True)
+    mine = [out / ".settings.json.0123.part", out / "scores" / ".part-000000.parquet.0123.part"]
+    other = out / "lfw" / ".index.csv.0123.part"
+    other.parent.mkdir()
+    for path in (*mine, other):
+        path.touch()
+    run(photos, out)
+    assert [path.exists() for path in (*mine, other)] == [False, False, True]
+
+
+def test_settings_of_something_else(photos, tmp_path):
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"settings\.json is damaged \(it names no model\)"):
+        shards.read_settings(tmp_path)
+
+
+def test_ray_that_is_not_installed_is_said_at_once(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("plqlite.scale.runner.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs Ray: run  pip install -e \"\.\[scale\]\""):
+        run(photos, tmp_path / "out", engine="ray", workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [["--address", "auto"], ["--gpus", "1"]])
+def test_options_of_ray_need_ray(option, capsys):
+    with pytest.raises(SystemExit):
+        parse(["photos", "--out", "out", *option])
+    assert "--address and --gpus belong to --engine ray" in capsys.readouterr().err
+    assert parse(["photos", "--out", "out", "--engine", "ray", *option]).engine == "ray"
 
 
 @pytest.mark.parametrize("options", [{"engine": "dask"}, {"engine": "ray", "workers": 0}])
@@ -560,7 +656,8 @@ def test_ray_gets_a_part_of_the_files_at_a_time(cluster, photos, tmp_path, monke
 @pytest.mark.slow
 def test_rows_of_ray_are_those_of_the_plain_runner(cluster, photos, tmp_path):
     assert run(photos, tmp_path / "plain").files == 45
-    assert run(photos, tmp_path / "ray", engine="ray", workers=2) == Counts(45, 43, 2, 0)
+    relative = os.path.relpath(photos)  # Ray's workers began in another folder
+    assert run(relative, tmp_path / "ray", engine="ray", workers=2) == Counts(45, 43, 2, 0)
     pd.testing.assert_frame_equal(table(tmp_path / "plain"), table(tmp_path / "ray"), rtol=1e-5, atol=1e-6)
     assert run(photos, tmp_path / "ray", engine="ray", workers=1) == Counts(0, 0, 0, 45)
 

@@ -27,7 +27,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--smallest", type=float, default=0, metavar="PIXELS", help="width of the smallest face that counts")
     add("--aligned", action="store_true", help="the images are crops of the model's size already")
     add("--maps", action="store_true", help="keep pattern and P of each face, as bytes")
-    add("--workers", type=int, default=workers(), metavar="N", help="processes that read and align")
+    add(
+        "--workers",
+        type=int,
+        default=workers(),
+        metavar="N",
+        help="processes that read and align (default: one per core)",
+    )
     add("--batch", type=int, metavar="N", help="images at a time (default: 32, on a GPU 64)")
     add("--engine", choices=["processes", "ray"], default="processes", help="(default: processes)")
     add("--address", metavar="ADDRESS", help="of a Ray cluster (default: this machine)")
@@ -36,6 +42,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.workers < 0 or (options.batch is not None and options.batch < 1):
         parser.error("--workers cannot be below 0, nor --batch below 1")
+    if options.engine != "ray" and (options.address or options.gpus):
+        parser.error("--address and --gpus belong to --engine ray")
     return options
 
 
@@ -51,7 +59,7 @@ def main_of_score(arguments: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of single images: the rows say what matters
         model = load_model(options.model, device=options.device)
-        on_cpu = model.device.type == "cpu" and not options.gpus
+        on_cpu = not options.gpus if options.engine == "ray" else model.device.type == "cpu"
         counts = score(
             options.source,
             options.out,
@@ -80,7 +88,9 @@ def main_of_report(arguments: list[str]) -> int:
     )
     parser.add_argument("out", metavar="DIR", type=Path, help="folder that plqlite score has filled")
     parser.add_argument("--page", metavar="FILE", type=Path, help="(default: DIR/report.html)")
-    parser.add_argument("--model", metavar="NAME", help="that scored it, if it was an .onnx file: its path")
+    parser.add_argument(
+        "--model", metavar="NAME", help="path of the .onnx file that scored it, if it was one"
+    )
     options = parser.parse_args(arguments)
     model = load_model(options.model or read_settings(options.out)["model"])
     print(f"wrote {printable(report(options.out, model, options.page))}")

@@ -39,7 +39,7 @@ def prepare(item: Item, options: Options) -> Prepared:
     """
     try:
         crops, faces = _crops_of(item.path, options)
-    except (OSError, ValueError, MemoryError) as error:
+    except Exception as error:  # a stranger's file may have Pillow or the detector raise anything
         nothing = np.zeros((0, options.size, options.size, 3), np.uint8)
         return Prepared(item, nothing, [], f"{type(error).__name__}: {error}")
     return Prepared(item, np.stack(crops), faces, None)
@@ -59,6 +59,6 @@ def _crops_of(path: str, options: Options) -> tuple[list[np.ndarray], list[Face 
     faces = require_faces(photo)
     large = [face for face in faces if face.box[2] - face.box[0] >= options.smallest]
     if not large:
-        raise ValueError(f"No face is {options.smallest:g} pixels wide: lower --smallest.")
+        raise ValueError(f"No face is at least {options.smallest:g} pixels wide: lower --smallest.")
     wanted = large if options.every else large[:1]
     return [options.align(photo, face, options.size) for face in wanted], list(wanted)

@@ -49,7 +49,7 @@ def find_items(source: str | Path, leave_out: str | Path | None = None) -> Itera
     FileNotFoundError, OSError
         There is no such folder or index.
     ValueError
-        The index is not one.
+        The index is not one; the folder to be left out is the source itself.
 
     Examples
     --------
@@ -60,23 +60,25 @@ def find_items(source: str | Path, leave_out: str | Path | None = None) -> Itera
     >>> [(item.name, item.identity) for item in find_items(folder)]
     [('Ada/1.jpg', 'Ada')]
     """
-    source = Path(source)
+    source = Path(source).absolute()  # a worker on another machine begins elsewhere
     if not source.is_dir():
         return _items_of_index(source)
+    if _place(leave_out) == _place(source):
+        raise ValueError(f"{leave_out} holds the photos: name another folder for the scores.")
     return (_item_below(source, path) for path in _files_below(os.fspath(source), _place(leave_out)))
 
 
 def _item_below(folder: Path, path: str) -> Item:
     """Describe a file below a folder."""
     parts = Path(path).relative_to(folder).parts
-    return Item(path, "/".join(parts), parts[0] if len(parts) > 1 else None)
+    return Item(path, "/".join(parts), as_text(parts[0]) if len(parts) > 1 else None)
 
 
 def _files_below(folder: str, leave_out: tuple | None, above: frozenset = frozenset()) -> Iterator[str]:
     """Find the files below a folder, in the order of their names.
 
     Links to folders are followed, but not back to where they come from. A folder that cannot be listed is
-    found itself, so that an error row says why.
+    found itself, so that it has an error row.
     """
     above |= {_place(folder)}
     try:
@@ -115,10 +117,15 @@ def _items_of_index(index: Path) -> Iterator[Item]:
         )
     table = table.drop_duplicates("path")
     names = table["identity"] if "identity" in table else [None] * len(table)
-    rows = zip(table["path"].astype(str), names, strict=True)
-    return (Item(str(index.parent / path), path, None if pd.isna(name) else str(name)) for path, name in rows)
+    rows = zip(map(str, table["path"]), names, strict=True)
+    return (Item(str(index.parent / path), path, _subject(name)) for path, name in rows)
+
+
+def _subject(name: object) -> str | None:
+    """Return a subject of an index; an empty cell is none."""
+    return None if pd.isna(name) or name == "" else as_text(str(name))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV of texts; a subject may be called None."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    """Read a CSV of texts; a subject may be called None. Texts of pandas hold no surrogates, objects do."""
+    return pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")

@@ -1,4 +1,7 @@
-"""The same on Ray: tasks read and align, actors hold the model and explain, Ray moves and limits the data."""
+"""The same on Ray: actors hold the model and explain, Ray moves and limits the data.
+
+If actors have GPUs, tasks on the cores read and align for them; else the actors do that as well.
+"""
 
 import copy
 import itertools

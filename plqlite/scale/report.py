@@ -5,6 +5,7 @@ import html
 import io
 import os
 from collections.abc import Iterable, Mapping, Sized
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -68,7 +69,7 @@ def report(out: str | Path, model: FaceModel, page: str | Path | None = None) ->
     Raises
     ------
     ValueError
-        The folder holds no scores, or those of another model.
+        The folder holds no scores, or those of another model or calibration.
     OSError
         The page cannot be written.
 
@@ -87,6 +88,8 @@ def report(out: str | Path, model: FaceModel, page: str | Path | None = None) ->
     settings = read_settings(out)
     if settings["model"] != model.name or settings["sha256"] != model.identity["sha256"]:
         raise ValueError(f"{out} holds scores of {settings['model']}, not of {model.name}: take that model.")
+    if settings["scaling"] != (model.scaling and asdict(model.scaling)):
+        raise ValueError(f"{out} was scored with another calibration of {model.name}: score it again.")
     rows = read_rows(out, COLUMNS).to_pandas()
     faces = rows[rows["quality"].notna()].sort_values("quality", kind="stable")
     many = min(SHOWN, (len(faces) + 1) // 2)
@@ -224,7 +227,7 @@ def cells(row: Iterable) -> str:
 
 def by_advice(faces: pd.DataFrame) -> pd.DataFrame:
     """Count faces by the parts that are unusually low."""
-    parts = faces["low"].map(lambda low: ", ".join(low) if low is not None and len(low) else "nothing")
+    parts = faces["low"].map(lambda low: "not compared" if low is None else ", ".join(low) or "nothing")
     return _counted(parts, "unusually low")
 
 

@@ -1,6 +1,8 @@
 """Score a data set: worker processes read and align, the device explains batches, shards keep the rows."""
 
+import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import sys
@@ -9,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from plqlite.calibration import ReferenceStatistics, Scaling, to_json
 from plqlite.explanation import at_a_time
 from plqlite.locks import locked, remove_unfinished
 from plqlite.networks.model import FaceModel
@@ -67,9 +71,9 @@ def score(
     smallest : width in pixels of the smallest face that counts
     aligned : files are crops of the model's size
     maps : keep pattern and P, as bytes
-    workers : processes that read, detect and align, with a thread each (a script then has to call this below
-        `if __name__ == "__main__":`); with 0 this process does it itself, with all threads, so that boxes are
-        rounded differently, and Q by 1e-5; on Ray, actors that explain
+    workers : processes that read, detect and align, with a thread each (a script then has to call this inside
+        `if __name__ == "__main__":`); with 0 this process does it itself, with all threads, so that boxes
+        differ by rounding, and Q by about 1e-5; on Ray, actors that explain
     batch : files at a time, and images that `explain` takes at a time; None for 16, or 64 on a GPU
     shard : rows after which a shard is written; after a minute it is written anyway
     engine : "processes" of this machine, or "ray"
@@ -85,7 +89,8 @@ def score(
     InUse
         Another run is writing there.
     ValueError
-        The folder was filled with other settings; another engine, or Ray without an actor.
+        The folder was filled with other settings, or from another source that is still there, or is the
+        source itself; another engine, or Ray without an actor or not installed.
     OSError
         Source or folder cannot be read or written; a worker process has died.
 
@@ -100,16 +105,20 @@ def score(
     """
     if engine not in ("processes", "ray") or (engine == "ray" and workers < 1):
         raise ValueError(f"engine={engine!r}, workers={workers}: choose processes, or ray with 1 or more.")
-    out, batch = Path(out), batch or at_a_time(torch.device("cuda") if gpus else model.device)
+    if engine == "ray" and find_spec("ray") is None:
+        raise ValueError('engine="ray" needs Ray: run  pip install -e ".[scale]"')
+    device = model.device if engine == "processes" else torch.device("cuda" if gpus else "cpu")
+    out, batch = Path(out), batch or at_a_time(device)
     options = Options(model.align, model.size, every, smallest, aligned)
     total = sum(1 for _ in find_items(source, out))  # also: is the source there?
     with locked(out / "scores"):
-        remove_unfinished(out)
+        remove_unfinished(out / "scores")
+        remove_unfinished(out, "settings.json.")
         agree(out, settings_of(model, options, maps) | {"source": place_of(source)})
         done = Done(out)
         items = (item for item in find_items(source, out) if item.file not in done)
         if engine == "ray":
-            from plqlite.scale.on_ray import row_batches  # takes seconds, and may not be installed
+            from plqlite.scale.on_ray import row_batches  # takes seconds
 
             batches = row_batches(items, options, model, maps, batch, workers, gpus, address)
         else:
@@ -139,7 +148,16 @@ def settings_of(model: FaceModel, options: Options, maps: bool) -> dict:
     """Return what the rows of a folder depend on."""
     scaling = model.scaling and asdict(model.scaling)
     chosen = {"every": options.every, "smallest": float(options.smallest), "aligned": options.aligned}
-    return {"model": model.name, **model.identity, "scaling": scaling, **chosen, "maps": maps}
+    compared = {"reference_statistics": _hash(model.reference_statistics)}
+    return {"model": model.name, **model.identity, "scaling": scaling, **compared, **chosen, "maps": maps}
+
+
+def _hash(reference: ReferenceStatistics | None) -> str | None:
+    """Return what tells reference statistics from others."""
+    if reference is None:
+        return None
+    entry = to_json(Scaling(1, 0, 0), reference)["reference_statistics"]
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:16]
 
 
 def place_of(source: str | Path) -> str:
@@ -181,11 +199,11 @@ def prepared_batches(
     try:
         yield from loader
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):  # torch says so of nothing else
             raise
         message = (
             "what was scored stays: run it again, with fewer workers if memory is short; a script must "
-            'call score below  if __name__ == "__main__":'
+            'call score inside  if __name__ == "__main__":'
         )
         raise OSError(f"A worker process has died ({error}); {message}") from error
 

@@ -13,7 +13,7 @@ from plqlite.faces import BOTH_EYES, FACE_COLUMNS, REGIONS
 from plqlite.networks.model import FaceModel
 from plqlite.regions import beyond_alarms, region_z_scores
 from plqlite.scale.crops import Prepared
-from plqlite.scale.inputs import as_text
+from plqlite.scale.inputs import Item, as_text
 
 PARTS = (*REGIONS, BOTH_EYES)
 Z = tuple("z_" + part.replace(" ", "_") for part in PARTS)
@@ -60,10 +60,15 @@ class Scorer:
     def __call__(self, batch: Sequence[Prepared]) -> list[dict]:
         """Return the rows of some files: one for each face, or one with an error."""
         crops = np.concatenate([each.crops for each in batch])  # (n, size, size, 3)
-        numbers = iter(self._numbers(crops) if len(crops) else [])
+        try:
+            numbers = iter(self._numbers(crops) if len(crops) else [])
+        except ValueError as refused:  # one crop is no face, such as a mask of 0 and 1: which?
+            if len(batch) > 1:
+                return [row for each in batch for row in self([each])]
+            return [_common(batch[0].item) | {"error": f"{type(refused).__name__}: {refused}"}]
         rows = []
         for item, _, faces, error in batch:
-            common = {"file": item.file, "path": as_text(item.name), "identity": item.identity}
+            common = _common(item)
             if error is not None:
                 rows.append(common | {"error": as_text(error)})
             rows += [common | _place(number, face) | next(numbers) for number, face in enumerate(faces)]
@@ -97,6 +102,11 @@ class Scorer:
 def _by_face(columns: Mapping[str, list]) -> list[dict]:
     """Turn columns into a row for each face."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _common(item: Item) -> dict:
+    """Return what each row of a file has."""
+    return {"file": item.file, "path": as_text(item.name), "identity": item.identity}
 
 
 def _place(number: int, face: Any) -> dict:  # noqa: ANN401  # a Face, or None

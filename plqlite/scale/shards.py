@@ -20,7 +20,8 @@ SECONDS = 60.0  # after which a shard is written, even if it is not full
 def agree(out: Path, settings: dict) -> None:
     """Write with which settings a folder is filled, or refuse to add to it with others.
 
-    Where the photos are, `source`, may change: they may have been moved.
+    Where the photos are, `source`, may change, since they may have been moved; not while they are still
+    there.
 
     Raises
     ------
@@ -46,6 +47,11 @@ def agree(out: Path, settings: dict) -> None:
         if old != new:
             found = f"{out} was filled with {name}={old!r}, not {name}={new!r}"
             raise ValueError(f"{found}: take another folder.")
+    before = known.get("source")
+    if before != wanted.get("source"):
+        if before is not None and os.path.exists(before):
+            raise ValueError(f"{out} was filled from {before}, which is still there: take another folder.")
+        write_text(path, json.dumps(settings, indent=1))
 
 
 def read_settings(out: Path) -> dict:
@@ -58,7 +64,10 @@ def read_settings(out: Path) -> dict:
     """
     path = out / "settings.json"
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        settings = dict(json.loads(path.read_text("utf-8")))
+        if "model" not in settings:
+            raise ValueError("it names no model")
+        return settings
     except FileNotFoundError as error:
         raise ValueError(
             f"{out} holds no settings.json: fill it with  plqlite score … --out {out}"
