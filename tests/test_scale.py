@@ -368,7 +368,7 @@ def test_only_files_of_its_own_are_cleaned_up(photos, tmp_path):
     assert [path.exists() for path in (*mine, other)] == [False, False, True]
 
 
-def test_settings_of_something_else(photos, tmp_path):
+def test_settings_of_something_else(tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ValueError, match=r"settings\.json is damaged \(it names no model\)"):
         shards.read_settings(tmp_path)
